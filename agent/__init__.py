@@ -1,0 +1,1 @@
+"""The engineer: talks to the model, decides what to try next, reports; the command line."""

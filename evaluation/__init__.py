@@ -1,0 +1,1 @@
+"""Data sets, scoring, curation, detectors and experiments. Knows nothing of language models."""
