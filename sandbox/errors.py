@@ -6,7 +6,7 @@
     ├── SandboxError             the jail itself failed: nothing is known about the metric
     ├── DetectorError            a detector cannot be built, trained or loaded
     ├── ModelError               the language model gave no usable answer
-    │   └── StaleTranscript      a replayed request is not the one that was recorded
+    │   └── StaleTranscriptError      a replayed request is not the one that was recorded
     └── RunError                 a run folder is missing, damaged or belongs to other settings
 
 Each carries what a program needs as attributes and says, as text, what is wrong, why, and what to do
@@ -30,7 +30,7 @@ __all__ = [
     "ModelError",
     "RunError",
     "SandboxError",
-    "StaleTranscript",
+    "StaleTranscriptError",
 ]
 
 
@@ -74,7 +74,7 @@ class ModelError(MetricSmithError):
     """The language model gave no usable answer (no key, no endpoint, gave up after retries)."""
 
 
-class StaleTranscript(ModelError):
+class StaleTranscriptError(ModelError):
     """A replayed request differs from the recorded one. Attribute: `diff`, a unified diff of the two."""
 
     def __init__(self, message: str, diff: str = "") -> None:
