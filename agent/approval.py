@@ -1,0 +1,107 @@
+"""Who lets a valid metric into the run: nobody asks (`auto`), or a person at the terminal (`ask`).
+
+A decision belongs to the hash of the code that was shown; the journal remembers it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+from rich.console import Console
+from rich.panel import Panel
+from rich.prompt import Prompt
+from rich.syntax import Syntax
+from rich.table import Table
+
+from metricsmith.sandbox.errors import RunError
+
+from .author import Candidate
+from .ideas import Idea
+
+__all__ = ["Approver", "Ask", "Auto", "Decision"]
+
+
+class Decision(BaseModel):
+    """What was decided about a candidate."""
+
+    model_config = ConfigDict(frozen=True)
+
+    decision: Literal["approve", "reject", "hint"]
+    reason: str = ""
+    """Why it was rejected, or the hint."""
+    by: Literal["auto", "person"]
+
+
+class Approver(Protocol):
+    """Decides about a candidate that validation accepted."""
+
+    def __call__(self, idea: Idea, candidate: Candidate, names: Sequence[str]) -> Decision:
+        """Return the decision; `names` are the files of the images that validation scored, in order."""
+        ...
+
+
+class Auto:
+    """Approves what validation accepted."""
+
+    def __call__(self, idea: Idea, candidate: Candidate, names: Sequence[str]) -> Decision:
+        """Approve."""
+        return Decision(decision="approve", by="auto")
+
+
+class Ask:
+    """Shows the code, the scores' histogram and the extremes, and asks a person."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    def __call__(self, idea: Idea, candidate: Candidate, names: Sequence[str]) -> Decision:
+        """Return what the person decides. RunError: there is no terminal to ask at."""
+        if not self.console.is_interactive:
+            raise RunError(
+                "--approve ask needs a terminal to ask at: run it in one, or use --approve auto; "
+                "the run goes on from here with `metricsmith resume`"
+            )
+        self._show(idea, candidate, names)
+        choice = Prompt.ask(
+            "[b]a[/b]pprove, [b]r[/b]eject, or give a [b]h[/b]int",
+            choices=["a", "r", "h"],
+            default="a",
+            console=self.console,
+        )
+        if choice == "a":
+            return Decision(decision="approve", by="person")
+        question = "Why?" if choice == "r" else "Your hint to the model"
+        text = ""
+        while not text:
+            text = Prompt.ask(question, console=self.console).strip()
+        return Decision(decision="reject" if choice == "r" else "hint", reason=text, by="person")
+
+    def _show(self, idea: Idea, candidate: Candidate, names: Sequence[str]) -> None:
+        self.console.print(Panel(f"{idea.description}\n\n[i]{idea.hypothesis}[/i]", title=idea.name))
+        self.console.print(Syntax(candidate.source, "python", line_numbers=True, word_wrap=True))
+        if candidate.check is None or candidate.check.scores is None:
+            return
+        scores = candidate.check.scores
+        self.console.print(_histogram(scores.values))
+        owners = np.repeat(np.arange(len(scores.counts)), scores.counts)
+        order = np.argsort(scores.values, kind="stable")
+        table = Table("lowest", "", "highest", "", title="Extremes of the sample")
+        for low, high in zip(order[:5], order[::-1][:5], strict=True):
+            table.add_row(
+                *(f"{scores.values[low]:.4g}", names[owners[low]]),
+                *(f"{scores.values[high]:.4g}", names[owners[high]]),
+            )
+        self.console.print(table)
+
+
+def _histogram(values: npt.NDArray[np.float64], bins: int = 12, width: int = 40) -> Table:
+    counts, edges = np.histogram(values, bins=bins)
+    table = Table("from", "to", "scores", title=f"Scores of the sample ({len(values)})", box=None)
+    for count, low, high in zip(counts, edges[:-1], edges[1:], strict=True):
+        bar = "█" * int(round(width * count / max(counts.max(), 1)))
+        table.add_row(f"{low:.4g}", f"{high:.4g}", f"{bar} {count}")
+    return table

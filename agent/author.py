@@ -1,0 +1,193 @@
+"""The language model's part of a round: an idea, its code, the repair of that code, and the lesson.
+
+Every answer is checked before anything is done with it; what cannot be used is answered with the precise
+reason. Nothing here trains or scores.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from metricsmith.prompts import Prompt, render
+from metricsmith.sandbox import Check
+from metricsmith.sandbox.errors import ModelError
+
+from .ideas import Idea, Ideas, Reflection
+from .journal import Journal
+from .models import LanguageModel, Message, Request
+from .models.request import Purpose
+from .replies import ReplyError, extract_code, extract_json
+
+__all__ = ["Author", "Candidate"]
+
+Answer = TypeVar("Answer", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What came of an idea: code that was accepted, or the mistakes that kept it from being so."""
+
+    source: str
+    """The last code, empty where no answer held any."""
+    check: Check | None
+    """What validation said of it; None where there was nothing to validate."""
+    attempt: int
+    """How many answers it took; the first is the code as first written, the others are repairs."""
+    mistakes: tuple[str, ...] = ()
+    """What was wrong with the earlier answers, oldest first."""
+
+    @property
+    def accepted(self) -> bool:
+        """Whether validation accepted the code."""
+        return self.check is not None and self.check.accepted
+
+    @property
+    def source_hash(self) -> str:
+        """SHA-256 of the code, in hex."""
+        return hashlib.sha256(self.source.encode()).hexdigest()
+
+
+@dataclass
+class Author:
+    """Turns what a run knows into requests, and replies into ideas, code and lessons."""
+
+    model: LanguageModel
+    journal: Journal
+    validate: Callable[[str], Check]
+    """Validates the source of a metric."""
+    briefing: Mapping[str, Any]
+    """What every prompt may use: the data set's facts; see `Lab.briefing`."""
+    tries: int
+    """How often code may be mended."""
+    hints: list[str] = field(default_factory=list)
+    """A person's hints so far."""
+
+    def propose(self, number: int, history: Sequence[Mapping[str, Any]], **facts: Any) -> Idea:
+        """Return the idea to try in this round. ModelError: no usable answer in `tries` + 1 attempts."""
+        taken = {past["name"] for past in history}
+        prompt = render("brainstorm", **self.briefing, **facts, history=history, hints=self.hints)
+
+        def choose(ideas: Ideas) -> Idea:
+            for idea in ideas.ideas:
+                if idea.name not in taken:
+                    return idea
+            raise ReplyError("old-ideas", f"These names were used before: {', '.join(sorted(taken))}. Give new ideas.")
+
+        proposed, chosen = self._ask("brainstorm", number, prompt, Ideas, choose)
+        self.journal.record("proposed", round=number, ideas=[idea.model_dump() for idea in proposed.ideas])
+        self.journal.record("idea", round=number, idea=chosen.model_dump())
+        return chosen
+
+    def write(self, number: int, idea: Idea) -> Candidate:
+        """Return the idea's code, validated, and mended where it had to be."""
+        prompt = render("write", **self.briefing, idea=idea, hints=self.hints)
+        return self._until_accepted(number, idea, self._code("write", number, 1, prompt, Candidate("", None, 0)))
+
+    def revise(self, number: int, idea: Idea, candidate: Candidate, wish: str) -> Candidate:
+        """Return the candidate's code changed as a person wishes, validated and mended."""
+        return self._until_accepted(number, idea, self._mend(number, idea, candidate, wish))
+
+    def reflect(self, number: int, idea: Idea, outcome: Mapping[str, Any], seeds: int) -> Reflection:
+        """Return the lesson of a round. ModelError: no usable answer."""
+        prompt = render("reflect", round=number, idea=idea, outcome=outcome, seeds=seeds)
+        reflection, _ = self._ask("reflect", number, prompt, Reflection, lambda answer: answer)
+        self.journal.record("reflected", round=number, **reflection.model_dump())
+        return reflection
+
+    def _until_accepted(self, number: int, idea: Idea, candidate: Candidate) -> Candidate:
+        first = candidate.attempt
+        while not candidate.accepted and candidate.attempt < first + self.tries:
+            candidate = self._mend(number, idea, candidate, candidate.mistakes[-1])
+        return candidate
+
+    def _mend(self, number: int, idea: Idea, candidate: Candidate, problem: str) -> Candidate:
+        prompt = render(
+            "repair",
+            idea=idea,
+            code=candidate.source,
+            problem=problem,
+            earlier=[mistake for mistake in candidate.mistakes if mistake != problem],
+        )
+        return self._code("repair", number, candidate.attempt + 1, prompt, candidate)
+
+    def _code(
+        self, purpose: Purpose, number: int, attempt: int, prompt: Prompt, before: Candidate
+    ) -> Candidate:
+        """Ask once for code and validate what comes; every mistake goes to the journal and the candidate."""
+        try:
+            reply = self.model.complete(_request(purpose, number, attempt, prompt))
+            source = extract_code(reply.text, finish_reason=reply.finish_reason)
+        except ReplyError as error:
+            self.journal.record(
+                "candidate", round=number, attempt=attempt, accepted=False, stage="reply", error=error.kind
+            )
+            return Candidate(before.source, None, attempt, (*before.mistakes, error.advice))
+        check = self.validate(source)
+        candidate = Candidate(source, check, attempt, before.mistakes)
+        facts = check.to_dict()
+        self.journal.record(
+            "candidate",
+            round=number,
+            attempt=attempt,
+            accepted=check.accepted,
+            stage=check.stage,
+            error=facts["error"],
+            source=candidate.source_hash,
+        )
+        if check.failure is not None:
+            candidate = Candidate(source, check, attempt, (*before.mistakes, str(check.failure)))
+        return candidate
+
+    def _ask(
+        self,
+        purpose: Purpose,
+        number: int,
+        prompt: Prompt,
+        shape: type[Answer],
+        choose: Callable[[Answer], Any],
+    ) -> tuple[Answer, Any]:
+        """Ask until the answer has the shape and `choose` accepts it; each time with what was wrong."""
+        request = _request(purpose, number, 1, prompt)
+        while True:
+            reply = self.model.complete(request)
+            try:
+                answer = extract_json(reply.text, shape, finish_reason=reply.finish_reason)
+                return answer, choose(answer)
+            except ReplyError as error:
+                self.journal.record(
+                    "unusable", round=number, purpose=purpose, attempt=request.attempt, error=error.kind
+                )
+                if request.attempt > self.tries:
+                    raise ModelError(
+                        f"round {number}: no usable answer to {purpose} in {request.attempt} attempts "
+                        f"(the last: {error.advice}); try a stronger model, then `metricsmith resume`"
+                    ) from None
+                request = request.model_copy(
+                    update={
+                        "attempt": request.attempt + 1,
+                        "messages": (
+                            *request.messages[:2],
+                            Message(role="assistant", content=reply.text),
+                            Message(role="user", content=error.advice),
+                        ),
+                    }
+                )
+
+
+def _request(purpose: Purpose, number: int, attempt: int, prompt: Prompt) -> Request:
+    system = render("system")
+    return Request(
+        purpose=purpose,
+        round=number,
+        attempt=attempt,
+        template=prompt.template,
+        messages=(
+            Message(role="system", content=system.text),
+            Message(role="user", content=prompt.text, canonical=prompt.canonical),
+        ),
+    )

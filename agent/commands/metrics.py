@@ -1,0 +1,106 @@
+"""`check` and `score`: commands on metric files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from metricsmith.evaluation.readers import read_dataset
+from metricsmith.evaluation.samples import sample_ids, samples
+from metricsmith.evaluation.scores import ScoreTable, write_scores
+from metricsmith.sandbox import Failure, check, score
+from metricsmith.sandbox.errors import DataError, MetricError
+
+from ..display import Display
+from .options import Format, Images, SkipBad, console, errors
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    app.command("check", rich_help_panel="Metrics")(_check)
+    app.command("score", rich_help_panel="Metrics")(_score)
+
+
+def _check(
+    file: Annotated[Path, typer.Argument(metavar="FILE.py", show_default=False, help="A metric file.")],
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="DATA", show_default="fixtures only", help="Also check on 64 images of DATA."),
+    ] = None,
+    images: Images = None,
+    format: Format = None,
+    skip_bad: SkipBad = False,
+    policy: Annotated[bool, typer.Option("--policy/--no-policy", help="Refuse forbidden imports and calls.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Validate one metric file and print what failed. Exit status 0 if it is accepted, else 1."""
+    source = _read(file)
+    probe = []
+    if data is not None:
+        with Display(errors) as display:
+            dataset = read_dataset(
+                data, images=images, format=format, skip_bad=skip_bad, progress=display.progress
+            )
+        probe = list(samples(dataset, ids=sample_ids(dataset)))
+    result = check(source, probe, policy=policy)
+    if as_json:
+        print(json.dumps(result.to_dict(), indent=2))
+    elif result.accepted:
+        console.print(
+            f"accepted: {result.name}, one score for each {result.level}, suspicious end: {result.suspicious}",
+            highlight=False,
+        )
+    else:
+        console.print(f"not accepted\n{result.failure}", highlight=False, markup=False, soft_wrap=True)
+    raise typer.Exit(0 if result.accepted else 1)
+
+
+def _score(
+    metric: Annotated[
+        list[Path],
+        typer.Option("--metric", metavar="FILE.py", show_default=False, help="A metric file; may be repeated."),
+    ],
+    data: Annotated[Path, typer.Option("--data", metavar="DATA", show_default=False, help="The data set to score.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE.parquet", help="Where the scores go.")] = Path(
+        "scores.parquet"
+    ),
+    images: Images = None,
+    format: Format = None,
+    skip_bad: SkipBad = False,
+) -> None:
+    """Score a data set with metric files: one row an image or a box, one column a metric.
+
+    The metrics see no predictions here; a run gives them a detector's out-of-fold predictions.
+    """
+    sources = {}
+    for file in metric:
+        result = check(source := _read(file))
+        if result.failure is not None:
+            raise MetricError(result.failure)
+        if result.name in sources:
+            raise DataError(file, f"a second metric of the name {result.name}", remedy="rename one of the classes")
+        sources[result.name] = source
+    with Display(errors) as display:
+        dataset = read_dataset(data, images=images, format=format, skip_bad=skip_bad, progress=display.progress)
+        found = score(sources, samples(dataset), total=len(dataset), progress=display.progress)
+    tables = []
+    for name, scores in found.items():
+        if isinstance(scores, Failure):
+            raise MetricError(scores)
+        tables.append(ScoreTable.of(name, scores.level, scores.suspicious, scores.values, dataset))
+    write_scores(out, dataset, tables)
+    console.print(f"{out}: {len(dataset)} images × {len(tables)} metrics", highlight=False, soft_wrap=True)
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise DataError(file, error.strerror or "cannot be read", remedy="name a metric file") from None
+    except UnicodeDecodeError:
+        raise DataError(file, "not a text file in UTF-8", remedy="name a metric file") from None

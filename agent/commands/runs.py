@@ -1,0 +1,155 @@
+"""`run`, `resume`, `replay`, `report` and `demo`: commands on runs."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from metricsmith.sandbox.errors import RunError
+
+from .. import runs
+from ..demo import demo
+from ..models import ModelSettings
+from ..run_folder import RunFolder
+from ..settings import Settings
+from .options import About, Data, Format, Images, SkipBad, console
+
+__all__ = ["register"]
+
+
+class Approve(StrEnum):
+    """Who approves a valid metric."""
+
+    auto = "auto"
+    ask = "ask"
+
+
+Run = Annotated[Path, typer.Argument(metavar="RUN", show_default=False, help="The folder of a run.")]
+Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="The folder that holds the runs.")]
+Name = Annotated[
+    str | None, typer.Option("--name", metavar="NAME", show_default="from DATA", help="The run's name.")
+]
+Split = Annotated[
+    Path | None, typer.Option(metavar="DATA", show_default="found in DATA, or cut from it", help="See DATA.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    app.command("run", rich_help_panel="Runs")(_run)
+    app.command("resume", rich_help_panel="Runs")(_resume)
+    app.command("replay", rich_help_panel="Runs")(_replay)
+    app.command("demo", rich_help_panel="Runs")(_demo)
+
+
+def _run(
+    data: Data,
+    llm: Annotated[
+        str,
+        typer.Option(
+            "--llm",
+            metavar="MODEL",
+            show_default=False,
+            help="openai:MODEL, openai:MODEL@BASE_URL for any compatible server (the key is OPENAI_API_KEY), "
+            "manual (requests and replies as files) or paste (in the terminal).",
+        ),
+    ],
+    val: Split = None,
+    test: Split = None,
+    reference: Annotated[
+        Path | None,
+        typer.Option(metavar="DATA", show_default="found in DATA, or none", help="The pool with trusted labels, for relabel."),
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="How many metrics to try.")] = 4,
+    budget: Annotated[float, typer.Option(min=0.001, max=1, help="Training images, as a share of the pool.")] = 0.25,
+    seeds: Annotated[int, typer.Option(min=1, help="Trials behind each number.")] = 3,
+    seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
+    approve: Annotated[Approve, typer.Option(help="Approve valid metrics by yourself?")] = Approve.auto,
+    about: About = "",
+    hint: Annotated[
+        list[str] | None, typer.Option("--hint", metavar="TEXT", show_default=False, help="A hint to the model; may be repeated.")
+    ] = None,
+    detector: Annotated[str, typer.Option(help="The fixed detector.")] = "proxy",
+    name: Name = None,
+    runs_folder: Runs = Path("runs"),
+    images: Images = None,
+    format: Format = None,
+    skip_bad: SkipBad = False,
+    temperature: Annotated[
+        float | None, typer.Option(min=0, max=2, show_default="the model's own", help="Sampling temperature.")
+    ] = None,
+) -> None:
+    """Let the engineer work: propose, write, validate, score, curate, train, judge, reflect.
+
+    DATA may be a folder that holds its splits (train or pool, val or valid, test, and perhaps reference);
+    of a single data set, 20 % of the videos become val and 20 % test.
+    """
+    settings = Settings(
+        data=data,
+        val=val,
+        test=test,
+        reference=reference,
+        images=images,
+        format=format,
+        skip_bad=skip_bad,
+        about=about,
+        hints=tuple(hint or ()),
+        rounds=rounds,
+        budget=budget,
+        seeds=seeds,
+        seed=seed,
+        detector=detector,
+        cache=runs_folder / "cache",
+        approve=approve.value,
+    )
+    model = ModelSettings.from_spec(llm, temperature=temperature)
+    folder = RunFolder(runs_folder / (name or data.resolve().stem))
+    runs.begin(folder, settings, model, console)
+
+
+def _resume(run: Run) -> None:
+    """Go on with a run that was stopped; nothing that was paid for or computed is done twice."""
+    runs.resume(RunFolder(run), console)
+
+
+def _replay(
+    run: Run,
+    live_trials: Annotated[
+        bool, typer.Option("--live-trials", help="Train the detectors again instead of reading the trials' results.")
+    ] = False,
+    data: Annotated[
+        Path | None, typer.Option(metavar="DATA", show_default="as recorded", help="Where the data lies here.")
+    ] = None,
+    val: Annotated[Path | None, typer.Option(metavar="DATA", show_default="as recorded", help="See --data.")] = None,
+    test: Annotated[Path | None, typer.Option(metavar="DATA", show_default="as recorded", help="See --data.")] = None,
+    reference: Annotated[
+        Path | None, typer.Option(metavar="DATA", show_default="as recorded", help="See --data.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", show_default="RUN-replay", help="The new run's name.")
+    ] = None,
+    runs_folder: Runs = Path("runs"),
+) -> None:
+    """Carry a recorded run through again, without a language model or a network.
+
+    Every request must be the recorded one and the new journal must equal the recorded one; generated code
+    really runs. With --live-trials the detectors are really trained too, and a verdict may differ.
+    """
+    record = RunFolder(run)
+    folder = RunFolder(runs_folder / (name or f"{record.path.resolve().name}-replay"))
+    if folder.path.resolve() == record.path.resolve():
+        raise RunError(f"{folder.path}: a replay cannot be written over its record; give --name another name")
+    overrides = {"data": data, "val": val, "test": test, "reference": reference}
+    runs.replay(record, folder, live_trials=live_trials, data=overrides, console=console)
+
+
+def _demo(runs_folder: Runs = Path("runs")) -> None:
+    """Show the whole loop on giant pandas, without a key: recorded model, live sandbox, live training.
+
+    Draws the panda data set, replays a recorded transcript with live trials, and writes a report. A demo
+    that was interrupted goes on where it stopped.
+    """
+    demo(runs_folder, console)

@@ -1,0 +1,37 @@
+"""The embedded default: the story's giant pandas, drawn here, and a recorded engineer at work on them."""
+
+from __future__ import annotations
+
+from importlib.resources import as_file, files
+from itertools import count
+from pathlib import Path
+
+from rich.console import Console
+
+from metricsmith.evaluation.panda import make_panda
+
+from .display import Display
+from .run_folder import RunFolder
+from .runs import replay, resume
+from .summary import Summary
+
+__all__ = ["demo"]
+
+
+def demo(folder: Path, console: Console) -> Summary:
+    """Draw the pandas unless they are there, and replay the recorded run with live trials.
+
+    Goes on with the last demo in `folder` if it was interrupted; otherwise starts another one.
+    """
+    data = folder / "data" / "panda"
+    with Display(console) as display:
+        make_panda(data, progress=display.progress)
+    for number in count(1):
+        run = RunFolder(folder / f"panda-{number}")
+        if not run.config.exists():
+            break
+        if not run.report.exists():  # the last file that a run writes
+            return resume(run, console)
+    with as_file(files(__package__).joinpath("recordings", "panda")) as record:
+        overrides = {"data": data, "cache": folder / "cache"}
+        return replay(RunFolder(record), run, live_trials=True, data=overrides, console=console)

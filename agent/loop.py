@@ -1,0 +1,151 @@
+"""The main loop: propose → write → validate → approve → score → curate → train → judge → reflect.
+
+It reads like the definition of a round; what each step does is in `author` (the language model's part),
+`approval` (a person's), and `lab` (everything that is measured).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from metricsmith.evaluation.files import write_atomic
+from metricsmith.evaluation.scores import ScoreTable
+from metricsmith.evaluation.trials import Gain, judge
+from metricsmith.sandbox import Failure
+
+from .approval import Approver, Decision
+from .author import Author, Candidate
+from .ideas import Idea
+from .lab import Lab, numbers
+from .outcome import Outcome, Verdict
+from .summary import Summary, conclude
+
+__all__ = ["Engineer"]
+
+
+@dataclass
+class Engineer:
+    """Runs the rounds. Everything it finds out goes through the journal of its lab."""
+
+    author: Author
+    lab: Lab
+    approve: Approver
+    show: Callable[[Sequence[Outcome]], None]
+    """Called with the outcomes so far whenever there is a new one."""
+    ideas: list[Idea] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    def run(self) -> Summary:
+        """Play all rounds, then look at test once."""
+        self.lab.control()
+        for number in range(1, self.lab.settings.rounds + 1):
+            self.play(number)
+            self.show(self.outcomes)
+        return conclude(self.lab, self.ideas, self.outcomes)
+
+    def play(self, number: int) -> None:
+        """Play one round."""
+        control = self.lab.control_numbers
+        idea = self.author.propose(number, self.history(), control=control)
+        candidate = self.author.write(number, idea)
+        candidate, decision = self.decide(number, idea, candidate)
+        outcome, facts = self.measure(number, idea, candidate, decision)
+        lesson = self.author.reflect(number, idea, facts, self.lab.settings.seeds).lesson
+        self.ideas.append(idea)
+        self.outcomes.append(outcome.model_copy(update={"lesson": lesson}))
+
+    def history(self) -> list[Mapping[str, Any]]:
+        """What earlier rounds tried and found, as the prompts tell it."""
+        return [
+            {
+                "round": outcome.round,
+                "name": idea.name,
+                "strategy": outcome.strategy,
+                "description": idea.description,
+                "measured": outcome.curated is not None,
+                **outcome.model_dump(
+                    include={"verdict", "reason", "lesson", "map_gain_pct", "ar100_gain_pct", "seeds_better"}
+                ),
+            }
+            for idea, outcome in zip(self.ideas, self.outcomes, strict=True)
+        ]
+
+    def decide(self, number: int, idea: Idea, candidate: Candidate) -> tuple[Candidate, Decision | None]:
+        """Have an accepted candidate approved; a person's hint sends it back to the author."""
+        names = self.lab.probe_names
+        while candidate.accepted:
+            event = self.lab.journal.once(
+                "approval",
+                partial(self._ask, idea, candidate, names),
+                round=number,
+                source=candidate.source_hash,
+            )
+            decision = Decision.model_validate({key: event[key] for key in Decision.model_fields})
+            if decision.decision != "hint":
+                return candidate, decision
+            self.author.hints.append(decision.reason)
+            wish = f"The code is valid. The person who looked at it and its scores wishes: {decision.reason}"
+            candidate = self.author.revise(number, idea, candidate, wish)
+        return candidate, None
+
+    def measure(
+        self, number: int, idea: Idea, candidate: Candidate, decision: Decision | None
+    ) -> tuple[Outcome, Mapping[str, Any]]:
+        """Score, curate, train and judge; return the outcome, and what the author learns of it."""
+
+        def unmeasured(verdict: Verdict, reason: str) -> tuple[Outcome, Mapping[str, Any]]:
+            return self._judged(number, idea, candidate, verdict, reason=reason)
+
+        if decision is None:
+            return unmeasured("parked", f"No valid code in {candidate.attempt} attempts. {candidate.mistakes[-1]}")
+        if decision.decision == "reject":
+            return unmeasured("rejected", f"A person rejected it: {decision.reason}")
+        self.lab.keep_source(idea.name, candidate.source)
+        table = self.lab.score(idea.name, candidate.source)
+        if isinstance(table, Failure):
+            return unmeasured("parked", f"It failed on the whole pool. {table}")
+        if table.summary().distinct < 2:
+            return unmeasured("uninformative", "Every score is the same.")
+        if twin := self.lab.duplicate_of(table):
+            return unmeasured("redundant", f"It ranks the images as {twin} does.")
+        control, curated = self.lab.control(), self.lab.curated(number, table, idea.strategy)
+        gains = {name: Gain.of(control, curated, name) for name in ("map", "ap50", "ar100")}
+        outcome, facts = self._judged(
+            number,
+            idea,
+            candidate,
+            judge(gains["map"], gains["ar100"]),
+            curated=numbers(curated),
+            map_gain_pct=gains["map"].relative_pct,
+            ap50_gain_pct=gains["ap50"].relative_pct,
+            ar100_gain_pct=gains["ar100"].relative_pct,
+            seeds_better=gains["map"].seeds_better,
+        )
+        return outcome, {**facts, "control": self.lab.control_numbers, "rows": len(table.values), "scores": spread(table)}
+
+    def _judged(
+        self, number: int, idea: Idea, candidate: Candidate, verdict: Verdict, **facts: Any
+    ) -> tuple[Outcome, dict[str, Any]]:
+        outcome = Outcome(
+            round=number,
+            metric=idea.name,
+            strategy=str(idea.strategy),
+            repairs=candidate.attempt - 1,
+            verdict=verdict,
+            **facts,
+        )
+        self.lab.journal.record("judged", **outcome.model_dump())
+        return outcome, {**outcome.model_dump(), "measured": outcome.curated is not None}
+
+    def _ask(self, idea: Idea, candidate: Candidate, names: Sequence[str]) -> Mapping[str, Any]:
+        return self.approve(idea, candidate, names).model_dump()
+
+
+def spread(table: ScoreTable) -> str:
+    """Return the quantiles of the scores in words, for a prompt."""
+    names = {0: "lowest", 5: "5 %", 25: "25 %", 50: "median", 75: "75 %", 95: "95 %", 100: "highest"}
+    quantiles = table.summary().quantiles
+    return ", ".join(f"{name} {quantiles[percent]:.3g}" for percent, name in names.items())

@@ -1,0 +1,73 @@
+"""The report: one HTML file that opens offline and shows what was tried, what came of it, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+
+import jinja2
+
+from metricsmith.evaluation.files import write_atomic
+
+from .figures import Picture, gain_plot, histogram, most_suspicious
+from .ideas import Idea
+from .lab import Lab
+from .outcome import Outcome
+from .run_folder import RunFolder
+from .summary import Summary
+
+__all__ = ["write_report"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Chapter:
+    """What the report says about one round."""
+
+    outcome: Outcome
+    idea: Idea
+    source: str
+    histogram: str
+    pictures: list[Picture]
+
+
+def write_report(
+    folder: RunFolder, lab: Lab, ideas: Sequence[Idea], outcomes: Sequence[Outcome], summary: Summary
+) -> None:
+    """Write `report.html` into the run's folder."""
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    template = environment.from_string(
+        files(__package__).joinpath("report.html.jinja").read_text(encoding="utf-8")
+    )
+    chapters = [_chapter(lab, idea, outcome) for idea, outcome in zip(ideas, outcomes, strict=True)]
+    measured = [
+        (outcome.round, outcome.map_gain_pct, outcome.ar100_gain_pct)
+        for outcome in outcomes
+        if outcome.map_gain_pct is not None and outcome.ar100_gain_pct is not None
+    ]
+    page = template.render(
+        summary=summary,
+        control=lab.control_numbers,
+        chapters=chapters,
+        plot=gain_plot(measured) if measured else "",
+        card=lab.briefing["card"],
+        settings=lab.settings,
+        model=folder.read_model(),
+        pool=lab.splits.pool,
+        folder=folder.path,
+    )
+    write_atomic(folder.report, page)
+
+
+def _chapter(lab: Lab, idea: Idea, outcome: Outcome) -> _Chapter:
+    table = lab.tables.get(idea.name)
+    sources = sorted(lab.folder.metrics.glob(f"{idea.name}-*.py"))
+    return _Chapter(
+        outcome=outcome,
+        idea=idea,
+        source=sources[0].read_text(encoding="utf-8") if sources else "",
+        histogram=histogram(table.values) if table else "",
+        pictures=most_suspicious(lab.splits.pool, table) if table else [],
+    )

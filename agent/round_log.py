@@ -1,0 +1,66 @@
+"""The round log: the table that a person watches while the run goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from .outcome import Numbers, Outcome
+from .summary import Summary
+
+__all__ = ["final_table", "round_table"]
+
+_COLOURS = {"kept": "green", "dropped": "red", "inconclusive": "yellow"}
+
+
+def round_table(outcomes: Sequence[Outcome], control: Numbers, seeds: int) -> Table:
+    """Return the table of the rounds so far, the control on top."""
+    table = Table(title=f"Rounds (val, mean of {seeds} seeds)")
+    for heading in ("round", "metric", "strategy"):
+        table.add_column(heading)
+    for heading in ("images", "mAP", "gain", "AR@100", "gain", "repairs"):
+        table.add_column(heading, justify="right")
+    table.add_column("verdict")
+    table.add_row(
+        "", "random sample", "control", str(control.images), f"{control.map:.3f}", "", f"{control.ar100:.3f}", "", "", ""
+    )
+    for outcome in outcomes:
+        curated = outcome.curated
+        colour = _COLOURS.get(outcome.verdict, "dim")
+        table.add_row(
+            str(outcome.round),
+            outcome.metric,
+            outcome.strategy,
+            str(curated.images) if curated else "–",
+            f"{curated.map:.3f}" if curated else "–",
+            _gain(outcome.map_gain_pct),
+            f"{curated.ar100:.3f}" if curated else "–",
+            _gain(outcome.ar100_gain_pct),
+            str(outcome.repairs),
+            f"[{colour}]{outcome.verdict}[/]",
+        )
+    return table
+
+
+def final_table(summary: Summary) -> Table:
+    """Return the table of the test split, looked at once."""
+    table = Table(title=f"Test ({summary.budget} training images, mean of {summary.seeds} seeds)")
+    table.add_column("training set")
+    for heading in ("mAP", "gain", "AR@100", "gain"):
+        table.add_column(heading, justify="right")
+    control, best = summary.test.control, summary.test.best
+    table.add_row("random sample", f"{control.map:.3f}", "", f"{control.ar100:.3f}", "")
+    if best:
+        table.add_row(
+            f"round {best.round}: {best.metric} ({best.strategy})",
+            f"{best.map:.3f}",
+            _gain(best.map_gain_pct),
+            f"{best.ar100:.3f}",
+            _gain(best.ar100_gain_pct),
+        )
+    return table
+
+
+def _gain(percent: float | None) -> str:
+    return "–" if percent is None else f"{percent:+.1f} %"

@@ -1,0 +1,188 @@
+"""Begins a run, goes on with one, or replays one: puts data, detector, model and journal together.
+
+Everything that a run needs to go on is in its folder, so that `resume` takes nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from metricsmith.evaluation.dataset import Dataset
+from metricsmith.evaluation.detectors import make_detector
+from metricsmith.evaluation.split_folders import Source, open_splits
+from metricsmith.sandbox.errors import RunError
+
+from .approval import Approver, Ask, Auto
+from .author import Author
+from .display import Display
+from .journal import Event, Journal, first_difference, read_events
+from .lab import Lab
+from .loop import Engineer
+from .models import LanguageModel, ModelSettings, Replay, open_model
+from .outcome import Outcome
+from .report import write_report
+from .round_log import final_table, round_table
+from .run_folder import RunFolder
+from .settings import Settings
+from .summary import Summary
+from .transcript import Recorded, Transcript
+
+__all__ = ["begin", "replay", "resume"]
+
+RECORDED_KINDS = frozenset({"trial", "approval"})
+"""What a strict replay takes from the record: training takes minutes, and a person is not there."""
+
+
+def begin(folder: RunFolder, settings: Settings, model: ModelSettings, console: Console) -> Summary:
+    """Start a new run and carry it through. RunError: the folder holds a run already."""
+    folder.create(settings, {"kind": "live", **asdict(model)})
+    return resume(folder, console)
+
+
+def resume(folder: RunFolder, console: Console) -> Summary:
+    """Carry a run through from wherever it stands; a finished one only prints its tables again."""
+    settings, model = folder.read_settings(), folder.read_model()
+    with folder.locked():
+        if model.get("kind") == "replay":
+            record = RunFolder(Path(model["record"]))
+            return _replay(folder, record, settings, live_trials=bool(model["live_trials"]), console=console)
+        facts = {name: value for name, value in model.items() if name != "kind"}
+        speaker = open_model(ModelSettings(**facts), folder=folder.manual)
+        return _carry_through(folder, settings, speaker, Journal(folder.journal), console)
+
+
+def replay(
+    record: RunFolder, folder: RunFolder, *, live_trials: bool, data: Mapping[str, Path | None], console: Console
+) -> Summary:
+    """Carry a recorded run through again from its transcript; `data` overrides where the data lies.
+
+    Strict: trials come from the record, generated code really runs, and the new journal must equal the
+    recorded one. With `live_trials` detectors are really trained, and differing verdicts are told.
+    StaleTranscriptError: a request is not the recorded one. RunError: the journals differ.
+    """
+    settings = record.read_settings().model_copy(update={k: v for k, v in data.items() if v is not None})
+    folder.create(settings, {"kind": "replay", "record": str(record.path), "live_trials": live_trials})
+    with folder.locked():
+        return _replay(folder, record, settings, live_trials=live_trials, console=console)
+
+
+def _replay(
+    folder: RunFolder, record: RunFolder, settings: Settings, *, live_trials: bool, console: Console
+) -> Summary:
+    recorded = read_events(record.journal)
+    if not recorded:
+        raise RunError(f"{record.path}: no journal to replay")
+    speaker = Replay(record.transcript, strict=not live_trials)
+    if live_trials:
+        summary = _carry_through(folder, settings, speaker, Journal(folder.journal), console)
+        _tell_differences(recorded, read_events(folder.journal), console)
+        return summary
+    # Strict replays are quick: one that was cut short starts from the top.
+    folder.journal.unlink(missing_ok=True)
+    folder.transcript.unlink(missing_ok=True)
+    if record.predictions.exists() and not folder.predictions.exists():
+        folder.predictions.write_bytes(record.predictions.read_bytes())
+    journal = Journal(folder.journal, record=recorded, recorded_kinds=RECORDED_KINDS)
+    summary = _carry_through(folder, settings, speaker, journal, console)
+    speaker.finish()
+    if difference := first_difference(recorded, journal.events()):
+        raise RunError(f"{folder.journal}: the replay differs from the recorded run: {difference}")
+    console.print(f"The replay equals the recorded run: {len(recorded)} events.", highlight=False)
+    return summary
+
+
+def _carry_through(
+    folder: RunFolder, settings: Settings, speaker: LanguageModel, journal: Journal, console: Console
+) -> Summary:
+    with Display(console) as display:
+        lab = _lab(folder, settings, journal, display)
+        author = Author(
+            model=Recorded(speaker, Transcript(folder.transcript)),
+            journal=journal,
+            validate=lab.check,
+            briefing=lab.briefing,
+            tries=settings.tries,
+            hints=list(settings.hints),
+        )
+
+        def show(outcomes: list[Outcome]) -> None:
+            display.pause()
+            console.print(round_table(outcomes, lab.control_numbers, settings.seeds))
+            display.resume()
+
+        engineer = Engineer(author, lab, _approver(settings, display), show)
+        summary = engineer.run()
+        write_report(folder, lab, engineer.ideas, engineer.outcomes, summary)
+    console.print(final_table(summary))
+    if summary.test.best is None:
+        console.print("Nothing beat the random sample on val: train on the random sample.")
+    _tell_skipped(lab, console)
+    console.print(f"Report: {folder.report}", soft_wrap=True, highlight=False)
+    return summary
+
+
+def _lab(folder: RunFolder, settings: Settings, journal: Journal, display: Display) -> Lab:
+    source = Source(
+        data=settings.data,
+        val=settings.val,
+        test=settings.test,
+        reference=settings.reference,
+        images=settings.images,
+        format=settings.format,
+        skip_bad=settings.skip_bad,
+    )
+    splits, reference = open_splits(source, seed=settings.seed, progress=display.progress)
+    journal.record(
+        "started",
+        dataset=splits.pool.name,
+        classes=splits.pool.class_names,
+        images={"pool": len(splits.pool), "val": len(splits.val), "test": len(splits.test)},
+        fingerprint={
+            "pool": splits.pool.fingerprint(),
+            "val": splits.val.fingerprint(),
+            "test": splits.test.fingerprint(),
+        },
+        **settings.model_dump(
+            mode="json", include={"rounds", "budget", "seeds", "seed", "detector", "ideas", "tries", "hints", "about"}
+        ),
+    )
+    detector = make_detector(settings.detector, settings.cache)
+    return Lab(splits, reference, detector, settings, folder, journal, display.progress)
+
+
+def _approver(settings: Settings, display: Display) -> Approver:
+    if settings.approve == "auto":
+        return Auto()
+    ask = Ask(display.console)
+
+    def paused(*arguments: Any) -> Any:
+        display.pause()
+        try:
+            return ask(*arguments)
+        finally:
+            display.resume()
+
+    return paused
+
+
+def _tell_differences(recorded: list[Event], now: list[Event], console: Console) -> None:
+    """Say where a replay with live trials came to another verdict than the record."""
+    verdicts = {event["round"]: event["verdict"] for event in recorded if event["event"] == "judged"}
+    for event in now:
+        if event["event"] == "judged" and verdicts.get(event["round"]) != event["verdict"]:
+            console.print(
+                f"Round {event['round']}: {event['verdict']} here, {verdicts.get(event['round'])} when recorded.",
+                highlight=False,
+            )
+
+
+def _tell_skipped(lab: Lab, console: Console) -> None:
+    datasets: list[Dataset] = [lab.splits.pool, lab.splits.val, lab.splits.test]
+    skipped = [item for dataset in datasets for item in dataset.skipped]
+    if skipped:
+        console.print(f"Left out as bad: {len(skipped)} items, for example {skipped[0].file}: {skipped[0].reason}")

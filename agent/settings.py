@@ -1,0 +1,54 @@
+"""What a run was asked to do: one frozen object, written to `config.json`, never changed afterwards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["Settings"]
+
+
+class Settings(BaseModel):
+    """Everything that decides what a run does, but for the language model that it talks to."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: Path
+    """The data set, or a folder with its splits; see `metricsmith.evaluation.split_folders`."""
+    val: Path | None = None
+    """The split that decides between ideas; None: cut from `data`, or found in it."""
+    test: Path | None = None
+    """The split that is looked at once; None: cut from `data`, or found in it."""
+    reference: Path | None = None
+    """The pool with trusted labels: stands in for the annotator in `relabel`; None: no relabelling."""
+    images: Path | None = None
+    """Where the image files lie, if the reader cannot guess it."""
+    format: str | None = None
+    """The data set's format; None: detected."""
+    skip_bad: bool = False
+    """Leave out images and boxes that cannot be used, instead of stopping at the first."""
+    about: str = ""
+    """What the user says about the data, in words; part of the data set card."""
+    hints: tuple[str, ...] = ()
+    """A person's hints, given when the run began."""
+
+    rounds: int = Field(default=4, ge=1, le=1000)
+    """How many metrics are tried."""
+    budget: float = Field(default=0.25, gt=0, le=1)
+    """The size of a training set, as a share of the pool's images."""
+    seeds: int = Field(default=3, ge=1, le=100)
+    """How many trials stand behind each number."""
+    seed: int = Field(default=0, ge=0)
+    """The first seed; splits and the choice of sample images hang on it too."""
+    detector: str = "proxy"
+    """The fixed detector; see `metricsmith.evaluation.detectors.make_detector`."""
+    ideas: int = Field(default=3, ge=1, le=12)
+    """How many ideas a brainstorm asks for; the first is tried."""
+    tries: int = Field(default=3, ge=1, le=10)
+    """How often a metric's code may be mended before the idea is parked."""
+    cache: Path = Path("runs/cache")
+    """Where the detector keeps what all runs share (backbone features)."""
+    approve: Literal["auto", "ask"] = "auto"
+    """Who approves a valid metric: nobody, or a person at the terminal."""

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import jinja2
+import pytest
+from metricsmith.prompts import measured, render
+from metricsmith.prompts.renderer import _SLOT
+
+IDEA = {
+    "name": "BoxSharpness",
+    "description": "Variance of the Laplacian inside each box; low means blurred.",
+    "hypothesis": "Blurred pandas are badly annotated.",
+    "level": "object",
+    "suspicious": "low",
+    "strategy": {"kind": "filter", "fraction": 0.3},
+}
+
+
+def test_measured_value_is_in_the_text_and_a_slot_in_the_canonical() -> None:
+    marked = f"mAP {measured(0.5949, 'map', '.3f')}!"
+    assert _SLOT.sub(r"\2", marked) == "mAP 0.595!"
+    assert _SLOT.sub(r"⟨\1⟩", marked) == "mAP ⟨map⟩!"
+
+
+def test_measured_value_cannot_forge_a_slot() -> None:
+    marked = measured("a\x03b\x01evil\x02c", "card")
+    assert _SLOT.sub(r"⟨\1⟩", marked) == "⟨card⟩"
+    assert _SLOT.sub(r"\2", marked) == "abevilc"
+
+
+def test_missing_value_is_an_error() -> None:
+    with pytest.raises(jinja2.UndefinedError, match="idea"):
+        render("write")
+
+
+def test_system_prompt() -> None:
+    assert render("system").text == (
+        "You are a senior data-centric machine-learning engineer for object detection. The detector, its "
+        "training recipe and the size of the training set are fixed; only the choice and the quality of the "
+        "training data can change. You invent metrics that find label errors and useless or especially useful "
+        "images, and you write their code.\n"
+        "\n"
+        "You work alone, in text only: you have no tools, you cannot run code or open files, and nobody answers "
+        "questions. Answer in one message, in exactly the form that is asked for, with nothing else around it.\n"
+    )
+
+
+def test_reflect_prompt_of_a_measured_round() -> None:
+    outcome = {
+        "measured": True,
+        "rows": 360,
+        "scores": "lowest 1, median 2, highest 3",
+        "control": {"map": 0.5, "ap50": 0.7, "ar100": 0.6, "boxes": 90.4},
+        "curated": {"map": 0.55, "ap50": 0.75, "ar100": 0.63, "boxes": 88.0},
+        "map_gain_pct": 10.0,
+        "ap50_gain_pct": 7.14,
+        "ar100_gain_pct": 5.0,
+        "seeds_better": 3,
+        "verdict": "kept",
+    }
+    prompt = render("reflect", round=2, idea=IDEA, outcome=outcome, seeds=3)
+    assert prompt.text == (
+        "# What does this result teach?\n"
+        "\n"
+        "Round 2 tried the metric `BoxSharpness` with the strategy filter (fraction 0.3).\n"
+        "\n"
+        "- What it measures: Variance of the Laplacian inside each box; low means blurred.\n"
+        "- The hypothesis: Blurred pandas are badly annotated.\n"
+        "\n"
+        "## What came out\n"
+        "\n"
+        "The scores of 360 boxes of the pool: lowest 1, median 2, highest 3.\n"
+        "\n"
+        "| | mAP | AP50 | AR@100 |\n"
+        "|---|---|---|---|\n"
+        "| control (random sample) | 0.500 | 0.700 | 0.600 |\n"
+        "| with the metric | 0.550 | 0.750 | 0.630 |\n"
+        "| gain in % | +10.0 | +7.1 | +5.0 |\n"
+        "\n"
+        "Means of 3 seeds; mAP was better in 3 of them. Boxes in the training set: 90 in the control, 88 with "
+        "the metric.\n"
+        "\n"
+        "Verdict: kept.\n"
+        "\n"
+        "## Your answer\n"
+        "\n"
+        "One JSON object and nothing else:\n"
+        "\n"
+        "```json\n"
+        "{\n"
+        '  "lesson": "What this result says about the data set and about this kind of metric, in one or two '
+        "sentences a later round can build on. Say what is likely and what is merely possible: a small gain "
+        'over few seeds may be noise.",\n'
+        '  "next": "The most promising next step, in one sentence."\n'
+        "}\n"
+        "```\n"
+    )
+    assert "| with the metric | ⟨map⟩ | ⟨ap50⟩ | ⟨ar100⟩ |" in prompt.canonical
+    assert "0.55" not in prompt.canonical
+
+
+def test_reflect_prompt_of_an_unmeasured_round() -> None:
+    outcome = {"measured": False, "verdict": "redundant", "reason": "It ranks the images as Other does."}
+    text = render("reflect", round=3, idea=IDEA, outcome=outcome, seeds=3).text
+    middle = text.split("## What came out\n")[1].split("## Your answer")[0]
+    assert middle == "\nIt was not measured. It ranks the images as Other does.\n\nVerdict: redundant.\n\n"
