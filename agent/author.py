@@ -76,7 +76,7 @@ class Author:
             for idea in ideas.ideas:
                 if idea.name not in taken:
                     return idea
-            raise ReplyError("old-ideas", f"These names were used before: {', '.join(sorted(taken))}. Give new ideas.")
+            raise ReplyError("used-names", f"These names were used before: {', '.join(sorted(taken))}. Give new ideas.")
 
         proposed, chosen = self._ask("brainstorm", number, prompt, Ideas, choose)
         self.journal.record("proposed", round=number, ideas=[idea.model_dump() for idea in proposed.ideas])
@@ -126,7 +126,7 @@ class Author:
             self.journal.record(
                 "candidate", round=number, attempt=attempt, accepted=False, stage="reply", error=error.kind
             )
-            return Candidate(before.source, None, attempt, (*before.mistakes, error.advice))
+            return Candidate(before.source, None, attempt, (*before.mistakes, str(error)))
         check = self.validate(source)
         candidate = Candidate(source, check, attempt, before.mistakes)
         facts = check.to_dict()
@@ -165,7 +165,7 @@ class Author:
                 if request.attempt > self.tries:
                     raise ModelError(
                         f"round {number}: no usable answer to {purpose} in {request.attempt} attempts "
-                        f"(the last: {error.advice}); try a stronger model, then `metricsmith resume`"
+                        f"(the last: {error}); try a stronger model, then `metricsmith resume`"
                     ) from None
                 request = request.model_copy(
                     update={
@@ -173,7 +173,7 @@ class Author:
                         "messages": (
                             *request.messages[:2],
                             Message(role="assistant", content=reply.text),
-                            Message(role="user", content=error.advice),
+                            Message(role="user", content=str(error)),
                         ),
                     }
                 )
@@ -186,6 +186,7 @@ def _request(purpose: Purpose, number: int, attempt: int, prompt: Prompt) -> Req
         round=number,
         attempt=attempt,
         template=prompt.template,
+        json_mode=purpose in ("brainstorm", "reflect"),
         messages=(
             Message(role="system", content=system.text),
             Message(role="user", content=prompt.text, canonical=prompt.canonical),

@@ -30,6 +30,12 @@ class Idea(BaseModel):
     suspicious: Suspicious
     strategy: Strategy
 
+    @property
+    def plan(self) -> str:
+        """The strategy in words: `filter 30 %`, `stratify`."""
+        share = "" if self.strategy.kind == "stratify" else f" {self.strategy.fraction * 100:g} %"
+        return f"{self.strategy.kind}{share}"
+
     @model_validator(mode="after")
     def _strategy_has_something_to_go_by(self) -> Idea:
         if self.suspicious == "none" and self.strategy.kind != "stratify":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -22,7 +22,7 @@ from metricsmith.evaluation.files import write_atomic
 from metricsmith.evaluation.out_of_fold import out_of_fold, read_predictions, write_predictions
 from metricsmith.evaluation.progress import Progress, silent
 from metricsmith.evaluation.samples import sample_ids, samples
-from metricsmith.evaluation.scores import ScoreTable, read_scores, write_scores
+from metricsmith.evaluation.scores import ScoreTable, read_scores, spearman, write_scores
 from metricsmith.evaluation.splits import Splits
 from metricsmith.evaluation.trials import Trial, run_trial
 from metricsmith.sandbox import Check, Failure, Predictions, Sample, check, score
@@ -131,16 +131,17 @@ class Lab:
             )[name]
             if isinstance(found, Failure):
                 return found
-            table = ScoreTable.of(name, pool, found)
+            table = ScoreTable.of(name, found.level, found.suspicious, found.values, pool)
             write_scores(path, pool, [table])
         self.tables[name] = table
         write_scores(self.folder.scores, pool, list(self.tables.values()))
         return table
 
-    def duplicate_of(self, table: ScoreTable) -> str | None:
-        """Return the name of an earlier metric whose scores rank the images the same way."""
-        for name, other in self.tables.items():
-            if name != table.metric and abs(table.spearman(other)) > REDUNDANT:
+    def twin(self, table: ScoreTable, among: Iterable[str]) -> str | None:
+        """Return the first of these metrics whose scores rank the images as `table` does."""
+        for name in among:
+            other = self.tables.get(name)
+            if other is not None and abs(spearman(table, other)) > REDUNDANT:
                 return name
         return None
 

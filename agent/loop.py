@@ -109,7 +109,8 @@ class Engineer:
             return unmeasured("parked", f"It failed on the whole pool. {table}")
         if table.summary().distinct < 2:
             return unmeasured("uninformative", "Every score is the same.")
-        if twin := self.lab.duplicate_of(table):
+        rivals = [past.name for past in self.ideas if past.strategy.kind == idea.strategy.kind]
+        if twin := self.lab.twin(table, rivals):
             return unmeasured("redundant", f"It ranks the images as {twin} does.")
         control, curated = self.lab.control(), self.lab.curated(number, table, idea.strategy)
         gains = {name: Gain.of(control, curated, name) for name in ("map", "ap50", "ar100")}
@@ -132,7 +133,7 @@ class Engineer:
         outcome = Outcome(
             round=number,
             metric=idea.name,
-            strategy=str(idea.strategy),
+            strategy=idea.plan,
             repairs=candidate.attempt - 1,
             verdict=verdict,
             **facts,

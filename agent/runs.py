@@ -23,7 +23,8 @@ from .display import Display
 from .journal import Event, Journal, first_difference, read_events
 from .lab import Lab
 from .loop import Engineer
-from .models import LanguageModel, ModelSettings, Replay, open_model
+from .models import LanguageModel, ModelSettings, open_model
+from .models.replay_model import Replay
 from .outcome import Outcome
 from .report import write_report
 from .round_log import final_table, round_table
