@@ -63,7 +63,9 @@ def open_splits(
     """
     if (source.val is None) != (source.test is None):
         given = "--val" if source.val else "--test"
-        raise DataError(source.data, f"{given} is given alone", remedy="give both --val and --test, or neither")
+        raise DataError(
+            source.data, f"{given} is given alone", remedy="give both --val and --test, or neither"
+        )
 
     def read(path: Path) -> Dataset:
         return read_dataset(

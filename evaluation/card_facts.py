@@ -1,0 +1,127 @@
+"""The parts of a dataset card, as values that JSON can hold. They are measured and shown elsewhere."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+
+__all__ = ["ClassFacts", "Comparison", "Extreme", "GroupFacts", "Motion", "Profile", "Spread"]
+
+
+class _Facts(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Spread(_Facts):
+    """How one measurement is spread."""
+
+    least: float
+    q05: float
+    q25: float
+    median: float
+    q75: float
+    q95: float
+    greatest: float
+
+    @classmethod
+    def of(cls, values: npt.NDArray[np.number]) -> Spread | None:
+        """The spread of the values that are not NaN; None if there are none."""
+        values = values[~np.isnan(values)]
+        if not len(values):
+            return None
+        names = tuple(cls.model_fields)
+        return cls(
+            **dict(zip(names, np.percentile(values, (0, 5, 25, 50, 75, 95, 100)).tolist(), strict=True))
+        )
+
+
+class GroupFacts(_Facts):
+    """The videos."""
+
+    count: int
+    frames: Spread
+    """Frames a video."""
+    stills: int
+    """Images that belong to no video."""
+    apart: Spread | None
+    """By how much the frame number grows from a frame to the next that we have."""
+
+
+class Comparison(_Facts):
+    """One measurement of the pixels in the box and in the ring around it."""
+
+    inside: Spread
+    ring: Spread | None
+    difference: Spread | None
+    """Inside less ring, box by box; None where no box has a ring."""
+    inside_greater: float
+    """The share of boxes in which it is greater inside than in the ring."""
+    inside_less: float
+    """The share of boxes in which it is less."""
+
+
+class Profile(_Facts):
+    """How pixels change from the centre of the box outwards, one value a band; see `card_pixels.BANDS`."""
+
+    distance: tuple[Spread | None, ...]
+    """The distance of the band's mean colour to that of the last band, which has none itself."""
+    edges: tuple[float | None, ...]
+    """The mean share of edge pixels."""
+
+
+class Motion(_Facts):
+    """From a frame to the next that we have of the same video, for one class."""
+
+    boxes: int
+    """Boxes for which there is a box of the class in the previous frame."""
+    shift: Spread
+    """How far the centre moves, in units of √area of the previous box."""
+    resize: Spread
+    """Area over that of the previous box."""
+    iou: Spread
+    """IoU with the previous box."""
+    count_changes: float
+    """The share of frames whose number of boxes differs from the previous frame's."""
+    flickers: float
+    """The share of frames whose number of boxes differs from both neighbours', which agree."""
+
+
+class Extreme(_Facts):
+    """A box at the end of a measurement."""
+
+    what: str
+    value: float
+    file_name: str
+    xywh: tuple[float, float, float, float]
+
+
+class ClassFacts(_Facts):
+    """One class."""
+
+    name: str
+    boxes: int
+    images: int
+    shape: dict[str, Spread]
+    """Of all boxes: see `card_boxes.SHAPE`."""
+    overlaps_same: float
+    """The share of boxes that have an IoU above 0.5 with another box of this class."""
+    overlaps_other: float
+    """The share of boxes that have an IoU above 0.5 with a box of another class."""
+    at_border: float
+    """The share of boxes within a pixel of the image's border."""
+    measured: int
+    """How many boxes everything below is from."""
+    pixels: dict[str, Comparison]
+    """See `card_pixels.FEATURES`."""
+    contrast: Spread | None
+    """Distance between the mean colours of box and ring."""
+    edge_span: dict[str, Spread]
+    """Of width and height: how much of it lies between the first and the last edge pixel."""
+    profile: Profile | None
+    colours_inside: dict[str, float]
+    """The mean share of pixels of each colour in the box, the most frequent first."""
+    colours_ring: dict[str, float]
+    motion: Motion | None
+    """None where no box has a previous frame."""
+    extremes: tuple[Extreme, ...]
