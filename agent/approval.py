@@ -5,7 +5,8 @@ A decision belongs to the hash of the code that was shown; the journal remembers
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Literal, Protocol
 
 import numpy as np
@@ -55,8 +56,12 @@ class Auto:
 class Ask:
     """Shows the code, the scores' histogram and the extremes, and asks a person."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(
+        self, console: Console, alone: Callable[[], AbstractContextManager[None]] = nullcontext
+    ) -> None:
+        """`alone`: a context in which nothing else writes to the console."""
         self.console = console
+        self._alone = alone
 
     def __call__(self, idea: Idea, candidate: Candidate, names: Sequence[str]) -> Decision:
         """Return what the person decides. RunError: there is no terminal to ask at."""
@@ -65,6 +70,10 @@ class Ask:
                 "--approve ask needs a terminal to ask at: run it in one, or use --approve auto; "
                 "the run goes on from here with `metricsmith resume`"
             )
+        with self._alone():
+            return self._decide(idea, candidate, names)
+
+    def _decide(self, idea: Idea, candidate: Candidate, names: Sequence[str]) -> Decision:
         self._show(idea, candidate, names)
         choice = Prompt.ask(
             "[b]a[/b]pprove, [b]r[/b]eject, or give a [b]h[/b]int",
@@ -102,6 +111,6 @@ def _histogram(values: npt.NDArray[np.float64], bins: int = 12, width: int = 40)
     counts, edges = np.histogram(values, bins=bins)
     table = Table("from", "to", "scores", title=f"Scores of the sample ({len(values)})", box=None)
     for count, low, high in zip(counts, edges[:-1], edges[1:], strict=True):
-        bar = "█" * int(round(width * count / max(counts.max(), 1)))
+        bar = "█" * round(width * count / max(counts.max(), 1))
         table.add_row(f"{low:.4g}", f"{high:.4g}", f"{bar} {count}")
     return table

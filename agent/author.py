@@ -26,6 +26,7 @@ from .replies import ReplyError, extract_code, extract_json
 __all__ = ["Author", "Candidate"]
 
 Answer = TypeVar("Answer", bound=BaseModel)
+Choice = TypeVar("Choice")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,9 @@ class Author:
             for idea in ideas.ideas:
                 if idea.name not in taken:
                     return idea
-            raise ReplyError("used-names", f"These names were used before: {', '.join(sorted(taken))}. Give new ideas.")
+            raise ReplyError(
+                "used-names", f"These names were used before: {', '.join(sorted(taken))}. Give new ideas."
+            )
 
         proposed, chosen = self._ask("brainstorm", number, prompt, Ideas, choose)
         self.journal.record("proposed", round=number, ideas=[idea.model_dump() for idea in proposed.ideas])
@@ -86,7 +89,9 @@ class Author:
     def write(self, number: int, idea: Idea) -> Candidate:
         """Return the idea's code, validated, and mended where it had to be."""
         prompt = render("write", **self.briefing, idea=idea, hints=self.hints)
-        return self._until_accepted(number, idea, self._code("write", number, 1, prompt, Candidate("", None, 0)))
+        return self._until_accepted(
+            number, idea, self._code("write", number, 1, prompt, Candidate("", None, 0))
+        )
 
     def revise(self, number: int, idea: Idea, candidate: Candidate, wish: str) -> Candidate:
         """Return the candidate's code changed as a person wishes, validated and mended."""
@@ -126,7 +131,7 @@ class Author:
             self.journal.record(
                 "candidate", round=number, attempt=attempt, accepted=False, stage="reply", error=error.kind
             )
-            return Candidate(before.source, None, attempt, (*before.mistakes, str(error)))
+            return Candidate(before.source, None, attempt, (*before.mistakes, _complaint(error)))
         check = self.validate(source)
         candidate = Candidate(source, check, attempt, before.mistakes)
         facts = check.to_dict()
@@ -149,8 +154,8 @@ class Author:
         number: int,
         prompt: Prompt,
         shape: type[Answer],
-        choose: Callable[[Answer], Any],
-    ) -> tuple[Answer, Any]:
+        choose: Callable[[Answer], Choice],
+    ) -> tuple[Answer, Choice]:
         """Ask until the answer has the shape and `choose` accepts it; each time with what was wrong."""
         request = _request(purpose, number, 1, prompt)
         while True:
@@ -173,10 +178,14 @@ class Author:
                         "messages": (
                             *request.messages[:2],
                             Message(role="assistant", content=reply.text),
-                            Message(role="user", content=str(error)),
+                            Message(role="user", content=_complaint(error)),
                         ),
                     }
                 )
+
+
+def _complaint(error: ReplyError) -> str:
+    return "\n".join((error.advice, *(f"- {problem}" for problem in error.problems)))
 
 
 def _request(purpose: Purpose, number: int, attempt: int, prompt: Prompt) -> Request:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from typing_extensions import Self
 
 __all__ = ["Display"]
 
@@ -52,13 +54,12 @@ class Display:
             rate = f"{task.speed:.1f}/s" if task.speed else ""
             self._bars.update(self._task, completed=done, total=total, rate=rate)
 
-    def pause(self) -> None:
-        """Take the bars away, for a question or a table."""
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Take the bars away while a question or a table is shown."""
         if self._task is not None:
             self._bars.remove_task(self._task)
             self._task, self._what = None, ""
         self._bars.stop()
-
-    def resume(self) -> None:
-        """Show the bars again."""
+        yield
         self._bars.start()

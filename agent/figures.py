@@ -42,9 +42,7 @@ def gain_plot(rounds: Sequence[tuple[int, float, float]]) -> str:
     def y(value: float) -> float:
         return top + (high - value) * scale
 
-    parts = [
-        f'<svg viewBox="0 0 {width} {height}" width="{width}" role="img" aria-label="Gain per round in per cent">'
-    ]
+    parts = [f'<svg viewBox="0 0 {width} {height}" width="{width}" role="img" aria-label="Gain per round">']
     for tick in _ticks(low, high):
         parts.append(
             f'<line x1="{left}" x2="{width}" y1="{y(tick):.1f}" y2="{y(tick):.1f}" stroke="{_AXIS}" '
@@ -55,8 +53,8 @@ def gain_plot(rounds: Sequence[tuple[int, float, float]]) -> str:
         x = left + 18 + 90 * place
         for shift, colour, value in zip((0, 28), (_ACCENT, _SECOND), gains, strict=True):
             parts.append(
-                f'<rect x="{x + shift}" y="{y(max(value, 0)):.1f}" width="24" height="{abs(value) * scale:.1f}" '
-                f'fill="{colour}"><title>{value:+.1f} %</title></rect>'
+                f'<rect x="{x + shift}" y="{y(max(value, 0)):.1f}" width="24" '
+                f'height="{abs(value) * scale:.1f}" fill="{colour}"><title>{value:+.1f} %</title></rect>'
             )
         parts.append(f'<text x="{x + 26}" y="{height - 6}" text-anchor="middle">round {number}</text>')
     return "".join([*parts, "</svg>"])
@@ -81,7 +79,7 @@ def histogram(values: npt.NDArray[np.float64], bins: int = 40) -> str:
         for place, count in enumerate(counts.tolist())
     )
     return (
-        f'<svg viewBox="0 0 {width} {height}" width="{width}" role="img" aria-label="Histogram of the scores">{bars}'
+        f'<svg viewBox="0 0 {width} {height}" width="{width}" role="img" aria-label="Scores">{bars}'
         f'<text x="0" y="{height - 4}">{edges[0]:.4g}</text>'
         f'<text x="{width}" y="{height - 4}" text-anchor="end">{edges[-1]:.4g}</text></svg>'
     )

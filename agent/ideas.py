@@ -48,11 +48,13 @@ class Ideas(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    ideas: tuple[Idea, ...] = Field(min_length=1, max_length=12)
+    ideas: tuple[Idea, ...]
 
     @field_validator("ideas")
     @classmethod
-    def _names_differ(cls, ideas: tuple[Idea, ...]) -> tuple[Idea, ...]:
+    def _are_some_and_differ(cls, ideas: tuple[Idea, ...]) -> tuple[Idea, ...]:
+        if not ideas:
+            raise ValueError("give at least one idea")
         if len({idea.name for idea in ideas}) < len(ideas):
             raise ValueError("two ideas have the same name")
         return ideas

@@ -105,9 +105,9 @@ class Journal:
             before = self._events[self._position]
             if before["event"] != kind or _stable(before) != _stable(facts):
                 raise RunError(
-                    f"{self.path}: event {self._position} was `{before['event']}` with {_stable(before)}, now "
-                    f"it is `{kind}` with {_stable(facts)}: the data, the settings or the program changed "
-                    "since; start a new run"
+                    f"{self.path}: event {self._position} was `{before['event']}` with {_stable(before)}, "
+                    f"now it is `{kind}` with {_stable(facts)}: the data, the settings or the program "
+                    "changed since; start a new run"
                 )
             self._position += 1
             return before

@@ -94,7 +94,11 @@ class Lab:
         if not self.folder.predictions.exists():
             self.prepare()
             found = out_of_fold(
-                self.detector, self.splits.pool, train_images=self.budget, seed=self.settings.seed, progress=self.progress
+                self.detector,
+                self.splits.pool,
+                train_images=self.budget,
+                seed=self.settings.seed,
+                progress=self.progress,
             )
             write_predictions(self.folder.predictions, found)
         return read_predictions(self.folder.predictions)

@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from metricsmith.evaluation.files import write_atomic
 from metricsmith.evaluation.scores import ScoreTable
-from metricsmith.evaluation.trials import Gain, judge
+from metricsmith.evaluation.trials import gain, judge
 from metricsmith.sandbox import Failure
 
 from .approval import Approver, Decision
@@ -100,7 +99,9 @@ class Engineer:
             return self._judged(number, idea, candidate, verdict, reason=reason)
 
         if decision is None:
-            return unmeasured("parked", f"No valid code in {candidate.attempt} attempts. {candidate.mistakes[-1]}")
+            return unmeasured(
+                "parked", f"No valid code in {candidate.attempt} attempts. {candidate.mistakes[-1]}"
+            )
         if decision.decision == "reject":
             return unmeasured("rejected", f"A person rejected it: {decision.reason}")
         self.lab.keep_source(idea.name, candidate.source)
@@ -113,19 +114,24 @@ class Engineer:
         if twin := self.lab.twin(table, rivals):
             return unmeasured("redundant", f"It ranks the images as {twin} does.")
         control, curated = self.lab.control(), self.lab.curated(number, table, idea.strategy)
-        gains = {name: Gain.of(control, curated, name) for name in ("map", "ap50", "ar100")}
+        gained = gain(curated, control)
         outcome, facts = self._judged(
             number,
             idea,
             candidate,
-            judge(gains["map"], gains["ar100"]),
+            judge(gained),
             curated=numbers(curated),
-            map_gain_pct=gains["map"].relative_pct,
-            ap50_gain_pct=gains["ap50"].relative_pct,
-            ar100_gain_pct=gains["ar100"].relative_pct,
-            seeds_better=gains["map"].seeds_better,
+            map_gain_pct=gained.map.relative,
+            ap50_gain_pct=gained.ap50.relative,
+            ar100_gain_pct=gained.ar100.relative,
+            seeds_better=sum(difference > 0 for difference in gained.map.per_seed),
         )
-        return outcome, {**facts, "control": self.lab.control_numbers, "rows": len(table.values), "scores": spread(table)}
+        return outcome, {
+            **facts,
+            "control": self.lab.control_numbers,
+            "rows": len(table.values),
+            "scores": spread(table),
+        }
 
     def _judged(
         self, number: int, idea: Idea, candidate: Candidate, verdict: Verdict, **facts: Any

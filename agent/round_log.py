@@ -23,7 +23,16 @@ def round_table(outcomes: Sequence[Outcome], control: Numbers, seeds: int) -> Ta
         table.add_column(heading, justify="right")
     table.add_column("verdict")
     table.add_row(
-        "", "random sample", "control", str(control.images), f"{control.map:.3f}", "", f"{control.ar100:.3f}", "", "", ""
+        "",
+        "random sample",
+        "control",
+        str(control.images),
+        f"{control.map:.3f}",
+        "",
+        f"{control.ar100:.3f}",
+        "",
+        "",
+        "",
     )
     for outcome in outcomes:
         curated = outcome.curated

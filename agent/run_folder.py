@@ -79,7 +79,9 @@ class RunFolder:
         try:
             content = json.loads(self.config.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise RunError(f"{self.path}: no run here (no config.json); see `metricsmith run --help`") from None
+            raise RunError(
+                f"{self.path}: no run here (no config.json); see `metricsmith run --help`"
+            ) from None
         except ValueError as error:
             raise RunError(f"{self.config}: not JSON ({error}); start a new run") from None
         if not isinstance(content, dict):
@@ -94,7 +96,9 @@ class RunFolder:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                raise RunError(f"{self.path}: another process is working on this run; let it finish") from None
+                raise RunError(
+                    f"{self.path}: another process is working on this run; let it finish"
+                ) from None
             file.write(str(os.getpid()))
             file.flush()
             yield

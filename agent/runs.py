@@ -5,10 +5,9 @@ Everything that a run needs to go on is in its folder, so that `resume` takes no
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -58,7 +57,12 @@ def resume(folder: RunFolder, console: Console) -> Summary:
 
 
 def replay(
-    record: RunFolder, folder: RunFolder, *, live_trials: bool, data: Mapping[str, Path | None], console: Console
+    record: RunFolder,
+    folder: RunFolder,
+    *,
+    live_trials: bool,
+    data: Mapping[str, Path | None],
+    console: Console,
 ) -> Summary:
     """Carry a recorded run through again from its transcript; `data` overrides where the data lies.
 
@@ -111,10 +115,9 @@ def _carry_through(
             hints=list(settings.hints),
         )
 
-        def show(outcomes: list[Outcome]) -> None:
-            display.pause()
-            console.print(round_table(outcomes, lab.control_numbers, settings.seeds))
-            display.resume()
+        def show(outcomes: Sequence[Outcome]) -> None:
+            with display.paused():
+                console.print(round_table(outcomes, lab.control_numbers, settings.seeds))
 
         engineer = Engineer(author, lab, _approver(settings, display), show)
         summary = engineer.run()
@@ -149,7 +152,8 @@ def _lab(folder: RunFolder, settings: Settings, journal: Journal, display: Displ
             "test": splits.test.fingerprint(),
         },
         **settings.model_dump(
-            mode="json", include={"rounds", "budget", "seeds", "seed", "detector", "ideas", "tries", "hints", "about"}
+            mode="json",
+            include={"rounds", "budget", "seeds", "seed", "detector", "ideas", "tries", "hints", "about"},
         ),
     )
     detector = make_detector(settings.detector, settings.cache)
@@ -157,28 +161,16 @@ def _lab(folder: RunFolder, settings: Settings, journal: Journal, display: Displ
 
 
 def _approver(settings: Settings, display: Display) -> Approver:
-    if settings.approve == "auto":
-        return Auto()
-    ask = Ask(display.console)
-
-    def paused(*arguments: Any) -> Any:
-        display.pause()
-        try:
-            return ask(*arguments)
-        finally:
-            display.resume()
-
-    return paused
+    return Auto() if settings.approve == "auto" else Ask(display.console, display.paused)
 
 
 def _tell_differences(recorded: list[Event], now: list[Event], console: Console) -> None:
     """Say where a replay with live trials came to another verdict than the record."""
     verdicts = {event["round"]: event["verdict"] for event in recorded if event["event"] == "judged"}
     for event in now:
-        if event["event"] == "judged" and verdicts.get(event["round"]) != event["verdict"]:
+        if event["event"] == "judged" and (before := verdicts.get(event["round"])) != event["verdict"]:
             console.print(
-                f"Round {event['round']}: {event['verdict']} here, {verdicts.get(event['round'])} when recorded.",
-                highlight=False,
+                f"Round {event['round']}: {event['verdict']} here, {before} when recorded.", highlight=False
             )
 
 
@@ -186,4 +178,6 @@ def _tell_skipped(lab: Lab, console: Console) -> None:
     datasets: list[Dataset] = [lab.splits.pool, lab.splits.val, lab.splits.test]
     skipped = [item for dataset in datasets for item in dataset.skipped]
     if skipped:
-        console.print(f"Left out as bad: {len(skipped)} items, for example {skipped[0].file}: {skipped[0].reason}")
+        console.print(
+            f"Left out as bad: {len(skipped)} items, for example {skipped[0].file}: {skipped[0].reason}"
+        )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pydantic import BaseModel, ConfigDict
 
 from metricsmith.evaluation.files import write_atomic
-from metricsmith.evaluation.trials import Gain
+from metricsmith.evaluation.trials import gain
 
 from .ideas import Idea
 from .lab import Lab, numbers
@@ -55,8 +55,8 @@ class Best(Score):
     round: int
     metric: str
     strategy: str
-    map_gain_pct: float
-    ar100_gain_pct: float
+    map_gain_pct: float | None
+    ar100_gain_pct: float | None
 
 
 class TestScores(_Frozen):
@@ -95,13 +95,13 @@ def conclude(lab: Lab, ideas: Sequence[Idea], outcomes: Sequence[Outcome]) -> Su
     if winner := best_round(outcomes):
         idea = ideas[winner.round - 1]
         trials = lab.curated(winner.round, lab.tables[idea.name], idea.strategy, "test")
-        gain = {name: Gain.of(control, trials, name) for name in ("map", "ar100")}
+        gained = gain(trials, control)
         best = Best(
             round=winner.round,
             metric=winner.metric,
             strategy=winner.strategy,
-            map_gain_pct=gain["map"].relative_pct,
-            ar100_gain_pct=gain["ar100"].relative_pct,
+            map_gain_pct=gained.map.relative,
+            ar100_gain_pct=gained.ar100.relative,
             **_score(numbers(trials)).model_dump(),
         )
     summary = Summary(

@@ -42,10 +42,13 @@ class Prompt:
 def measured(value: object, slot: str, spec: str = "") -> str:
     """Return `value`, formatted by `spec`, marked as measured under the name `slot`.
 
+    None, a value that cannot be had (a gain over nothing), is written as `n/a`.
+
     >>> measured(0.5949, "map", ".3f")
     '\\x01map\\x020.595\\x03'
     """
-    return f"{_OPEN}{slot}{_MIDDLE}{format(value, spec).translate(_STRIPPED)}{_CLOSE}"
+    text = "n/a" if value is None else format(value, spec)
+    return f"{_OPEN}{slot}{_MIDDLE}{text.translate(_STRIPPED)}{_CLOSE}"
 
 
 def render(name: str, /, **values: Any) -> Prompt:

@@ -38,7 +38,9 @@ def _describe(
 ) -> None:
     """Print the data set card: what the language model reads before it proposes a metric."""
     with Display(errors) as display:
-        dataset = read_dataset(data, images=images, format=format, skip_bad=skip_bad, progress=display.progress)
+        dataset = read_dataset(
+            data, images=images, format=format, skip_bad=skip_bad, progress=display.progress
+        )
         card = describe(dataset, about=about, progress=display.progress)
     console.print(
         card.model_dump_json(indent=2) if as_json else card.to_markdown(),
@@ -73,7 +75,9 @@ def _corrupt(
     if out.exists() and any(out.iterdir()):
         raise DataError(out, "the folder is not empty", remedy="name a new one with --out")
     with Display(errors) as display:
-        dataset = read_dataset(data, images=images, format=format, skip_bad=skip_bad, progress=display.progress)
+        dataset = read_dataset(
+            data, images=images, format=format, skip_bad=skip_bad, progress=display.progress
+        )
     splits = split_by_group(dataset, seed=seed)
     rates = Rates(drop=drop, shift=shift, enlarge=enlarge, flip=flip, spawn=spawn)
     pool, harms = corrupt(splits.pool, rates, seed=seed)

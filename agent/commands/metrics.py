@@ -30,12 +30,16 @@ def _check(
     file: Annotated[Path, typer.Argument(metavar="FILE.py", show_default=False, help="A metric file.")],
     data: Annotated[
         Path | None,
-        typer.Option("--data", metavar="DATA", show_default="fixtures only", help="Also check on 64 images of DATA."),
+        typer.Option(
+            "--data", metavar="DATA", show_default="fixtures only", help="Also check on 64 images of DATA."
+        ),
     ] = None,
     images: Images = None,
     format: Format = None,
     skip_bad: SkipBad = False,
-    policy: Annotated[bool, typer.Option("--policy/--no-policy", help="Refuse forbidden imports and calls.")] = True,
+    policy: Annotated[
+        bool, typer.Option("--policy/--no-policy", help="Refuse forbidden imports and calls.")
+    ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Validate one metric file and print what failed. Exit status 0 if it is accepted, else 1."""
@@ -52,7 +56,7 @@ def _check(
         print(json.dumps(result.to_dict(), indent=2))
     elif result.accepted:
         console.print(
-            f"accepted: {result.name}, one score for each {result.level}, suspicious end: {result.suspicious}",
+            f"accepted: {result.name}, a score for each {result.level}, suspicious end: {result.suspicious}",
             highlight=False,
         )
     else:
@@ -63,9 +67,13 @@ def _check(
 def _score(
     metric: Annotated[
         list[Path],
-        typer.Option("--metric", metavar="FILE.py", show_default=False, help="A metric file; may be repeated."),
+        typer.Option(
+            "--metric", metavar="FILE.py", show_default=False, help="A metric file; may be repeated."
+        ),
     ],
-    data: Annotated[Path, typer.Option("--data", metavar="DATA", show_default=False, help="The data set to score.")],
+    data: Annotated[
+        Path, typer.Option("--data", metavar="DATA", show_default=False, help="The data set to score.")
+    ],
     out: Annotated[Path, typer.Option("--out", metavar="FILE.parquet", help="Where the scores go.")] = Path(
         "scores.parquet"
     ),
@@ -83,10 +91,14 @@ def _score(
         if result.failure is not None:
             raise MetricError(result.failure)
         if result.name in sources:
-            raise DataError(file, f"a second metric of the name {result.name}", remedy="rename one of the classes")
+            raise DataError(
+                file, f"a second metric of the name {result.name}", remedy="rename one of the classes"
+            )
         sources[result.name] = source
     with Display(errors) as display:
-        dataset = read_dataset(data, images=images, format=format, skip_bad=skip_bad, progress=display.progress)
+        dataset = read_dataset(
+            data, images=images, format=format, skip_bad=skip_bad, progress=display.progress
+        )
         found = score(sources, samples(dataset), total=len(dataset), progress=display.progress)
     tables = []
     for name, scores in found.items():

@@ -43,5 +43,6 @@ SkipBad = Annotated[
     bool, typer.Option("--skip-bad", help="Leave out what cannot be used, and count it, instead of stopping.")
 ]
 About = Annotated[
-    str, typer.Option("--about", metavar="TEXT", help="What the data shows, in your words; the model reads it.")
+    str,
+    typer.Option("--about", metavar="TEXT", help="What the data shows, in your words; the model reads it."),
 ]

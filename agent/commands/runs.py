@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -61,16 +62,25 @@ def _run(
     test: Split = None,
     reference: Annotated[
         Path | None,
-        typer.Option(metavar="DATA", show_default="found in DATA, or none", help="The pool with trusted labels, for relabel."),
+        typer.Option(
+            metavar="DATA",
+            show_default="found in DATA, or none",
+            help="The pool with trusted labels, for relabel.",
+        ),
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="How many metrics to try.")] = 4,
-    budget: Annotated[float, typer.Option(min=0.001, max=1, help="Training images, as a share of the pool.")] = 0.25,
+    budget: Annotated[
+        float, typer.Option(min=0.001, max=1, help="Training images, as a share of the pool.")
+    ] = 0.25,
     seeds: Annotated[int, typer.Option(min=1, help="Trials behind each number.")] = 3,
     seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
     approve: Annotated[Approve, typer.Option(help="Approve valid metrics by yourself?")] = Approve.auto,
     about: About = "",
     hint: Annotated[
-        list[str] | None, typer.Option("--hint", metavar="TEXT", show_default=False, help="A hint to the model; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            "--hint", metavar="TEXT", show_default=False, help="A hint to the model; may be repeated."
+        ),
     ] = None,
     detector: Annotated[str, typer.Option(help="The fixed detector.")] = "proxy",
     name: Name = None,
@@ -105,7 +115,7 @@ def _run(
         cache=runs_folder / "cache",
         approve=approve.value,
     )
-    model = ModelSettings.from_spec(llm, temperature=temperature)
+    model = replace(ModelSettings.from_spec(llm), temperature=temperature)
     folder = RunFolder(runs_folder / (name or data.resolve().stem))
     runs.begin(folder, settings, model, console)
 
@@ -118,18 +128,27 @@ def _resume(run: Run) -> None:
 def _replay(
     run: Run,
     live_trials: Annotated[
-        bool, typer.Option("--live-trials", help="Train the detectors again instead of reading the trials' results.")
+        bool,
+        typer.Option(
+            "--live-trials", help="Train the detectors again instead of reading the trials' results."
+        ),
     ] = False,
     data: Annotated[
-        Path | None, typer.Option(metavar="DATA", show_default="as recorded", help="Where the data lies here.")
+        Path | None,
+        typer.Option(metavar="DATA", show_default="as recorded", help="Where the data lies here."),
     ] = None,
-    val: Annotated[Path | None, typer.Option(metavar="DATA", show_default="as recorded", help="See --data.")] = None,
-    test: Annotated[Path | None, typer.Option(metavar="DATA", show_default="as recorded", help="See --data.")] = None,
+    val: Annotated[
+        Path | None, typer.Option(metavar="DATA", show_default="as recorded", help="See --data.")
+    ] = None,
+    test: Annotated[
+        Path | None, typer.Option(metavar="DATA", show_default="as recorded", help="See --data.")
+    ] = None,
     reference: Annotated[
         Path | None, typer.Option(metavar="DATA", show_default="as recorded", help="See --data.")
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", metavar="NAME", show_default="RUN-replay", help="The new run's name.")
+        str | None,
+        typer.Option("--name", metavar="NAME", show_default="RUN-replay", help="The new run's name."),
     ] = None,
     runs_folder: Runs = Path("runs"),
 ) -> None:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from metricsmith.agent.journal import Journal, first_difference, read_events
 from metricsmith.sandbox.errors import RunError
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import jinja2
 import pytest
+
 from metricsmith.prompts import measured, render
 from metricsmith.prompts.renderer import _SLOT
 
@@ -11,7 +12,8 @@ IDEA = {
     "hypothesis": "Blurred pandas are badly annotated.",
     "level": "object",
     "suspicious": "low",
-    "strategy": {"kind": "filter", "fraction": 0.3},
+    "strategy": {"kind": "filter"},
+    "plan": "filter 30 %",
 }
 
 
@@ -61,7 +63,7 @@ def test_reflect_prompt_of_a_measured_round() -> None:
     assert prompt.text == (
         "# What does this result teach?\n"
         "\n"
-        "Round 2 tried the metric `BoxSharpness` with the strategy filter (fraction 0.3).\n"
+        "Round 2 tried the metric `BoxSharpness` with the strategy filter 30 %.\n"
         "\n"
         "- What it measures: Variance of the Laplacian inside each box; low means blurred.\n"
         "- The hypothesis: Blurred pandas are badly annotated.\n"

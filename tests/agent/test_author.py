@@ -1,0 +1,168 @@
+"""The model's part of a round, on `scripted` replies: hand-written, only here, to reach every branch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metricsmith.agent.author import Author
+from metricsmith.agent.ideas import Idea
+from metricsmith.agent.journal import Journal
+from metricsmith.agent.models import Request, Response
+from metricsmith.sandbox import check
+from metricsmith.sandbox.errors import ModelError
+
+BRIEFING = {
+    "card": "1 image, 1 box",
+    "budget": 1,
+    "budget_share": "25%",
+    "pool_images": 4,
+    "seeds": 3,
+    "idea_count": 1,
+    "has_reference": False,
+    "class_names": ("panda",),
+    "width": 640,
+    "height": 480,
+}
+IDEA = {
+    "name": "BoxArea",
+    "description": "The area of each box in square pixels.",
+    "hypothesis": "Tiny boxes are mistakes.",
+    "level": "object",
+    "suspicious": "low",
+    "strategy": {"kind": "filter", "fraction": 0.2},
+}
+GOOD = """\
+import numpy as np
+from metricsmith.sandbox import Metric, Sample
+
+
+class BoxArea(Metric):
+    \"\"\"Area of each box; low means tiny.\"\"\"
+
+    level = "object"
+    suspicious = "low"
+
+    def measure(self, sample: Sample) -> np.ndarray:
+        return (sample.boxes[:, 2] - sample.boxes[:, 0]) * (sample.boxes[:, 3] - sample.boxes[:, 1])
+"""
+WRONG_AXIS = GOOD.replace("boxes[:, 2]", "boxes[2]")
+
+
+class Scripted:
+    """Answers with the given texts, and keeps the requests."""
+
+    name = "scripted"
+
+    def __init__(self, replies: Sequence[str]) -> None:
+        self.replies: Iterator[str] = iter(replies)
+        self.requests: list[Request] = []
+
+    def complete(self, request: Request) -> Response:
+        self.requests.append(request)
+        return Response(text=next(self.replies), model="scripted")
+
+
+def author(tmp_path: Path, *replies: str, **facts: Any) -> tuple[Author, Scripted]:
+    model = Scripted(replies)
+    settings = {"validate": check, "briefing": BRIEFING, "tries": 3, **facts}
+    return Author(model=model, journal=Journal(tmp_path / "journal.jsonl"), **settings), model
+
+
+def block(code: str) -> str:
+    return f"```python\n{code}```"
+
+
+def test_proposed_idea_is_checked_and_journalled(tmp_path: Path) -> None:
+    writer, model = author(tmp_path, json.dumps({"ideas": [IDEA]}))
+    idea = writer.propose(1, [], control=None)
+    assert idea == Idea.model_validate(IDEA)
+    assert idea.plan == "filter 20 %"
+    assert [event["event"] for event in writer.journal.events()] == ["proposed", "idea"]
+    assert model.requests[0].json_mode
+
+
+def test_unusable_idea_is_sent_back_with_the_reason(tmp_path: Path) -> None:
+    bad = {**IDEA, "suspicious": "none"}
+    writer, model = author(tmp_path, json.dumps({"ideas": [bad]}), json.dumps({"ideas": [IDEA]}))
+    assert writer.propose(1, [], control=None).name == "BoxArea"
+    again = model.requests[1]
+    assert (again.attempt, [m.role for m in again.messages]) == (2, ["system", "user", "assistant", "user"])
+    assert again.messages[3].content == (
+        "The JSON object does not fit what was asked for: correct it and send all of it again.\n"
+        '- ideas[0]: Value error, suspicious "none" gives filter nothing to go by: name an end'
+    )
+
+
+def test_name_of_an_earlier_metric_is_not_taken_again(tmp_path: Path) -> None:
+    other = {**IDEA, "name": "BoxPerimeter"}
+    writer, _ = author(tmp_path, json.dumps({"ideas": [IDEA, other]}))
+    past = {"name": "BoxArea", "round": 1, "strategy": "filter 20 %", "description": "d", "measured": False}
+    history = [{**past, "verdict": "parked", "reason": "r", "lesson": ""}]
+    assert writer.propose(2, history, control=None).name == "BoxPerimeter"
+
+
+def test_gives_up_after_the_tries_with_the_last_reason(tmp_path: Path) -> None:
+    writer, model = author(tmp_path, *["no"] * 9)
+    with pytest.raises(ModelError, match="no usable answer to brainstorm in 4 attempts"):
+        writer.propose(1, [], control=None)
+    assert len(model.requests) == 4
+
+
+def test_valid_code_needs_no_repair(tmp_path: Path) -> None:
+    writer, _ = author(tmp_path, block(GOOD))
+    candidate = writer.write(1, Idea.model_validate(IDEA))
+    assert (candidate.accepted, candidate.attempt, candidate.mistakes) == (True, 1, ())
+
+
+def test_repair_gets_the_code_and_the_precise_failure(tmp_path: Path) -> None:
+    writer, model = author(tmp_path, block(WRONG_AXIS), block(GOOD))
+    candidate = writer.write(1, Idea.model_validate(IDEA))
+    assert (candidate.accepted, candidate.attempt) == (True, 2)
+    request = model.requests[1]
+    assert (request.purpose, request.attempt) == ("repair", 2)
+    text = request.messages[1].content
+    assert WRONG_AXIS in text
+    assert candidate.mistakes[0] in text
+    assert "boxes[2] - sample.boxes[:, 0]" in candidate.mistakes[0]
+    assert "do not repeat them" not in text
+
+
+def test_second_repair_hears_of_both_mistakes(tmp_path: Path) -> None:
+    writer, model = author(tmp_path, block(WRONG_AXIS), "Sorry, I cannot see the code.", block(GOOD))
+    candidate = writer.write(1, Idea.model_validate(IDEA))
+    assert candidate.attempt == 3
+    text = model.requests[2].messages[1].content
+    assert WRONG_AXIS in text
+    assert "The reply holds no Python code" in text
+    assert "do not repeat them:\n\nFailed in stage fixtures" in text
+
+
+def test_parked_after_three_repairs(tmp_path: Path) -> None:
+    writer, model = author(tmp_path, *[block(WRONG_AXIS)] * 9)
+    candidate = writer.write(1, Idea.model_validate(IDEA))
+    assert (candidate.accepted, candidate.attempt, len(model.requests)) == (False, 4, 4)
+    assert [e["accepted"] for e in writer.journal.events("candidate")] == [False] * 4
+
+
+def test_wish_of_a_person_goes_into_the_repair(tmp_path: Path) -> None:
+    writer, model = author(tmp_path, block(GOOD), block(GOOD.replace("BoxArea", "BoxArea2")))
+    idea = Idea.model_validate(IDEA)
+    revised = writer.revise(1, idea, writer.write(1, idea), "Use the square root.")
+    assert (revised.attempt, "BoxArea2" in revised.source) == (2, True)
+    assert "Use the square root." in model.requests[1].messages[1].content
+
+
+def test_measured_numbers_do_not_change_the_key(tmp_path: Path) -> None:
+    keys = []
+    for number in (0.5, 0.6):
+        folder = tmp_path / str(number)
+        writer, model = author(folder, json.dumps({"ideas": [IDEA]}))
+        writer.propose(1, [], control={"map": number, "ar100": number})
+        assert f"mAP {number:.3f}" in model.requests[0].messages[1].content
+        keys.append(model.requests[0].key)
+    assert keys[0] == keys[1]
