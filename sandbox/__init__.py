@@ -3,6 +3,11 @@
 Imports nothing else of MetricSmith, and no torch, so that it starts fast.
 """
 
+from .failure import Failure
 from .interface import Metric, Predictions, Sample
+from .limits import Limits
+from .runner import score
+from .scores import Scores
+from .validation import Check, check
 
-__all__ = ["Metric", "Predictions", "Sample"]
+__all__ = ["Check", "Failure", "Limits", "Metric", "Predictions", "Sample", "Scores", "check", "score"]
