@@ -35,7 +35,7 @@ class Strategy(BaseModel):
     kind: Literal["filter", "stratify", "relabel"] = Field(
         description=(
             "filter: leave the most suspicious images out and draw the training set at random from the rest. "
-            "stratify: draw evenly over the range of the score (ten equal parts), spread over the videos in each. "
+            "stratify: draw evenly over the range of the score (ten equal parts), in each from many videos. "
             "relabel: draw at random, then have the most suspicious of the drawn images labelled anew."
         )
     )
