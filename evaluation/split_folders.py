@@ -67,9 +67,14 @@ def open_splits(
             source.data, f"{given} is given alone", remedy="give both --val and --test, or neither"
         )
 
-    def read(path: Path) -> Dataset:
+    def read(path: Path, name: str | None = None) -> Dataset:
         return read_dataset(
-            path, images=source.images, format=source.format, skip_bad=source.skip_bad, progress=progress
+            path,
+            images=source.images,
+            format=source.format,
+            name=name,
+            skip_bad=source.skip_bad,
+            progress=progress,
         )
 
     paths = {"pool": source.data, "val": source.val, "test": source.test, "reference": source.reference}
@@ -77,7 +82,9 @@ def open_splits(
         paths.update(find_splits(source.data))
         if source.reference is not None:
             paths["reference"] = source.reference
-    pool = read(paths["pool"] or source.data)
+    # a folder of splits names the data, not the folder of one split
+    name = source.data.resolve().name if source.data.is_dir() else None
+    pool = read(paths["pool"] or source.data, name)
     reference = align_classes(read(paths["reference"]), pool) if paths["reference"] else None
     if paths["val"] is None or paths["test"] is None:
         return split_by_group(pool, seed=seed), reference

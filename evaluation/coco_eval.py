@@ -1,0 +1,127 @@
+"""The twelve COCO statistics of a detector's predictions, from either of two evaluators.
+
+`pycocotools` is the reference; `hotcoco` gives the same numbers many times faster and is the default. This
+module trains nothing and judges nothing: see `trials`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import hotcoco
+from pycocotools import coco, cocoeval
+
+from metricsmith.sandbox import Predictions
+
+from .dataset import Image
+
+__all__ = ["CocoStats", "Evaluator", "evaluate"]
+
+Evaluator = Literal["hotcoco", "pycocotools"]
+
+
+@dataclass(frozen=True, slots=True)
+class CocoStats:
+    """COCO's twelve statistics, each in [0, 1], or −1 where there is no box to find, as pycocotools has it.
+
+    In pycocotools' order. Small, medium and large are boxes of an area below 32², up to 96², and above.
+    """
+
+    map: float
+    """Average precision, the mean over IoU 0.50, 0.55, …, 0.95."""
+    ap50: float
+    """Average precision at IoU 0.50."""
+    ap75: float
+    """Average precision at IoU 0.75."""
+    ap_small: float
+    """`map` of the small boxes."""
+    ap_medium: float
+    """`map` of the medium boxes."""
+    ap_large: float
+    """`map` of the large boxes."""
+    ar1: float
+    """Average recall with the best prediction of each image and class, the mean over the IoUs of `map`."""
+    ar10: float
+    """Average recall with the 10 best predictions of each image and class."""
+    ar100: float
+    """Average recall with the 100 best predictions of each image and class."""
+    ar_small: float
+    """`ar100` of the small boxes."""
+    ar_medium: float
+    """`ar100` of the medium boxes."""
+    ar_large: float
+    """`ar100` of the large boxes."""
+
+
+def evaluate(
+    images: Sequence[Image],
+    predictions: Sequence[Predictions],
+    class_names: Sequence[str],
+    *,
+    evaluator: Evaluator = "hotcoco",
+) -> CocoStats:
+    """Return the statistics of `predictions`, one entry an image, against the images' own boxes.
+
+    Crowd boxes are ignored as COCO ignores them. Without any box to find every statistic is −1.
+    """
+    truth = [
+        {
+            "image_id": number,
+            "category_id": box.label + 1,
+            "bbox": list(box.xywh),
+            "area": box.xywh[2] * box.xywh[3] if box.area is None else box.area,
+            "iscrowd": int(box.crowd),
+        }
+        for number, image in enumerate(images, 1)
+        for box in image.boxes
+    ]
+    found = [
+        {
+            "image_id": number,
+            "category_id": label + 1,
+            "bbox": [left, top, right - left, bottom - top],
+            "area": (right - left) * (bottom - top),
+            "iscrowd": 0,
+            "score": score,
+        }
+        for number, (_, prediction) in enumerate(zip(images, predictions, strict=True), 1)
+        for (left, top, right, bottom), label, score in zip(
+            prediction.boxes.tolist(), prediction.labels.tolist(), prediction.scores.tolist(), strict=True
+        )
+    ]
+    frame = {
+        "images": [
+            {"id": number, "width": image.width, "height": image.height}
+            for number, image in enumerate(images, 1)
+        ],
+        "categories": [{"id": number, "name": name} for number, name in enumerate(class_names, 1)],
+    }
+    # Both evaluators print their progress and their table.
+    with contextlib.redirect_stdout(io.StringIO()):
+        if evaluator == "hotcoco":
+            run = hotcoco.COCOeval(
+                hotcoco.COCO(_numbered(frame, truth)), hotcoco.COCO(_numbered(frame, found)), "bbox"
+            )
+        else:
+            run = cocoeval.COCOeval(_reference(frame, truth), _reference(frame, found), "bbox")
+        run.evaluate()
+        run.accumulate()
+        run.summarize()
+    return CocoStats(*map(float, run.stats))
+
+
+def _numbered(frame: dict[str, Any], annotations: list[dict[str, Any]]) -> dict[str, Any]:
+    # Ids start at 1: pycocotools takes a match with id 0 for no match.
+    return {**frame, "annotations": [{"id": number, **item} for number, item in enumerate(annotations, 1)]}
+
+
+def _reference(frame: dict[str, Any], annotations: list[dict[str, Any]]) -> Any:
+    # Not `loadRes`: it fails on an empty list.
+    index = coco.COCO()
+    index.dataset = _numbered(frame, annotations)
+    index.createIndex()
+    return index

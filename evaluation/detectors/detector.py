@@ -1,0 +1,45 @@
+"""What every detector can do: train on images, then predict others.
+
+A detector is a recipe with fixed settings; only its training set and its seed change between trials. This
+module holds no detector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from metricsmith.sandbox import Predictions
+
+from ..dataset import Image
+from ..progress import Progress, silent
+
+__all__ = ["Detector", "Trained"]
+
+
+class Trained(Protocol):
+    """A detector after training."""
+
+    def predict(self, images: Sequence[Image], progress: Progress = silent) -> list[Predictions]:
+        """Return at most 100 predictions for each image, in pixels of the image file."""
+        ...
+
+
+class Detector(Protocol):
+    """A detector before training."""
+
+    name: str
+    """What the command line calls it."""
+
+    def prepare(self, images: Sequence[Image], progress: Progress = silent) -> None:
+        """Do once what all trials share; training and prediction would otherwise do it themselves."""
+        ...
+
+    def train(
+        self, images: Sequence[Image], class_names: Sequence[str], *, seed: int, progress: Progress = silent
+    ) -> Trained:
+        """Return the detector trained on the images' boxes, bit for bit the same for the same seed.
+
+        Images without boxes are negatives; crowd boxes are left out. DetectorError: there are no images.
+        """
+        ...

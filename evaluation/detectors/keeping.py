@@ -1,0 +1,39 @@
+"""A detector that keeps what it trained in this process, so that test looks at the very detectors val judged.
+
+Training is deterministic, so keeping changes no number, only the time. Nothing is written to disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from ..dataset import Image
+from ..progress import Progress, silent
+from .detector import Detector, Trained
+
+__all__ = ["KeepingDetector"]
+
+
+class KeepingDetector:
+    """Implements `Detector` by another one, which is trained once for each training set and seed."""
+
+    def __init__(self, detector: Detector) -> None:
+        """Train with `detector`."""
+        self.name = detector.name
+        self._detector = detector
+        self._kept: dict[str, Trained] = {}
+
+    def prepare(self, images: Sequence[Image], progress: Progress = silent) -> None:
+        """Do once what all trials share."""
+        self._detector.prepare(images, progress)
+
+    def train(
+        self, images: Sequence[Image], class_names: Sequence[str], *, seed: int, progress: Progress = silent
+    ) -> Trained:
+        """Return the trained detector, the kept one if the images, boxes, classes and seed are the same."""
+        facts = [(str(i.path), [(box.label, box.xywh, box.crowd) for box in i.boxes]) for i in images]
+        key = hashlib.sha256(repr((seed, tuple(class_names), facts)).encode()).hexdigest()
+        if key not in self._kept:
+            self._kept[key] = self._detector.train(images, class_names, seed=seed, progress=progress)
+        return self._kept[key]

@@ -1,0 +1,204 @@
+"""The proxy detector: fast enough to compare training sets on a CPU, strong enough to rank them.
+
+The backbone is frozen and its features are cached (see `features`), so that a trial trains only the layers
+on top (see `network`). It trains on windows of the feature maps: a quarter of the arithmetic of whole images,
+spent where boxes are, and images of any shape fit into one batch. Prediction sees whole images. The number
+of steps does not depend on the training set's size, so that trials of one run cost the same.
+
+The proxy is no detector to deploy, and its mAP says little beside other detectors'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from metricsmith.sandbox import Predictions
+from metricsmith.sandbox.errors import DetectorError
+
+from ..boxes import clipped_xyxy
+from ..dataset import Image
+from ..progress import Progress, silent
+from .features import CHANNELS, STRIDES, FeatureStore, Levels
+from .network import Network
+
+__all__ = ["ProxyDetector", "ProxySettings"]
+
+_CELL = STRIDES[-1]
+"""Windows start at multiples of the widest stride, so that all levels can be cut alike."""
+_AROUND_A_BOX = 0.5
+"""The share of windows that are placed around a box, where the image has one."""
+_WEIGHT_DECAY = 1e-4
+_GRADIENT_NORM = 10.0
+
+
+@dataclass(frozen=True)
+class ProxySettings:
+    """What a proxy trial costs and how well it ranks. Fixed within a run."""
+
+    image_size: int = 320
+    """The long side of every image as the backbone sees it, in pixels; a multiple of 32."""
+    window: int = 160
+    """The side of the square windows trained on, in the same pixels; a multiple of 32."""
+    steps: int = 150
+    """Optimiser steps."""
+    batch: int = 16
+    """Windows a step."""
+    channels: int = 64
+    """Channels of pyramid and head; a multiple of 4."""
+    lr: float = 3e-3
+    """AdamW's highest learning rate; it rises to it and falls to nearly 0 in one cycle."""
+
+
+class ProxyDetector:
+    """Implements `Detector` with frozen ImageNet features."""
+
+    name = "proxy"
+
+    def __init__(self, cache: Path, settings: ProxySettings = ProxySettings()) -> None:
+        """Keep features under `cache`, which runs and processes may share."""
+        self._settings = settings
+        self._features = FeatureStore(cache, settings.image_size)
+
+    def prepare(self, images: Sequence[Image], progress: Progress = silent) -> None:
+        """Compute the features that are not cached. DataError: an image cannot be read."""
+        self._features.compute(images, progress)
+
+    def train(
+        self, images: Sequence[Image], class_names: Sequence[str], *, seed: int, progress: Progress = silent
+    ) -> _TrainedProxy:
+        """Return the trained detector; without any box it learns to predict nothing.
+
+        DetectorError: there are no images, or no classes.
+        """
+        if not images or not class_names:
+            raise DetectorError("the proxy detector cannot train without images or without classes")
+        self.prepare(images, progress)
+        settings = self._settings
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = Network(settings.channels, len(class_names)).to(memory_format=torch.channels_last)
+        optimiser = torch.optim.AdamW(
+            network.parameters(), lr=settings.lr, weight_decay=_WEIGHT_DECAY, fused=True
+        )
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimiser, settings.lr, total_steps=settings.steps, pct_start=0.15
+        )
+        windows = _windows(images, self._features, settings.window, np.random.default_rng(seed))
+        for step in range(settings.steps):
+            progress("training", step, settings.steps)
+            drawn = [next(windows) for _ in range(settings.batch)]
+            loss = network.loss(_batch([levels for levels, _ in drawn]), [target for _, target in drawn])
+            optimiser.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), _GRADIENT_NORM)
+            optimiser.step()
+            schedule.step()
+        progress("training", settings.steps, settings.steps)
+        return _TrainedProxy(network.eval(), self._features, settings.batch)
+
+
+class _TrainedProxy:
+    def __init__(self, network: Network, features: FeatureStore, batch: int) -> None:
+        self._network = network
+        self._features = features
+        self._batch = batch
+
+    def predict(self, images: Sequence[Image], progress: Progress = silent) -> list[Predictions]:
+        """Return at most 100 predictions for each image, in pixels of the image file."""
+        self._features.compute(images, progress)
+        sizes = [self._features.input_size(image) for image in images]
+        # Images of one shape go together: padding would change what the pyramid sees at the edges.
+        order = sorted(range(len(images)), key=lambda position: sizes[position])
+        found: dict[int, Predictions] = {}
+        while len(found) < len(images):
+            first = order[len(found)]
+            alike = [n for n in order[len(found) :][: self._batch] if sizes[n] == sizes[first]]
+            progress("predicting", len(found), len(images))
+            levels = _batch([self._features.load(images[n]) for n in alike])
+            with torch.inference_mode():
+                detections = self._network.detect(levels, [sizes[n] for n in alike])
+            for n, detection in zip(alike, detections, strict=True):
+                height, width = sizes[n]
+                scale = np.array([images[n].width / width, images[n].height / height] * 2, np.float32)
+                found[n] = Predictions(
+                    detection["boxes"].numpy() * scale,
+                    detection["labels"].numpy(),
+                    detection["scores"].numpy(),
+                )
+        progress("predicting", len(images), len(images))
+        return [found[n] for n in range(len(images))]
+
+
+def _windows(
+    images: Sequence[Image], features: FeatureStore, side: int, rng: np.random.Generator
+) -> Iterator[tuple[Levels, dict[str, Tensor]]]:
+    """Yield windows and their targets for ever, one of every image before any image's next."""
+    objects = [_objects(image, features.input_size(image)) for image in images]
+    while True:
+        for n in rng.permutation(len(images)).tolist():
+            boxes, labels = objects[n]
+            mirrored = bool(rng.integers(2))
+            if mirrored:
+                width = features.input_size(images[n])[1]
+                boxes = np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1)
+            levels = features.load(images[n], mirrored=mirrored)
+            top, left = _corner(levels[-1].shape[:2], side // _CELL, boxes, rng)
+            target = {
+                "boxes": torch.from_numpy(boxes - np.float32(_CELL) * np.array([left, top] * 2, np.float32)),
+                "labels": torch.from_numpy(labels),
+            }
+            yield (
+                tuple(
+                    _cut(level, top, left, side, stride)
+                    for level, stride in zip(levels, STRIDES, strict=True)
+                ),
+                target,
+            )
+
+
+def _objects(image: Image, size: tuple[int, int]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """The boxes to learn, in pixels of the backbone's input, and their labels."""
+    height, width = size
+    boxes = clipped_xyxy(image) * np.array([width / image.width, height / image.height] * 2, np.float32)
+    usable = np.array([not box.crowd for box in image.boxes], bool)
+    usable &= (boxes[:, 2:] - boxes[:, :2] > 0).all(axis=1)
+    return boxes[usable], image.labels[usable]
+
+
+def _corner(
+    shape: tuple[int, ...], side: int, boxes: npt.NDArray[np.float32], rng: np.random.Generator
+) -> tuple[int, int]:
+    """The window's (top, left) in cells: anywhere, or so that it holds the middle of a box off its edges."""
+    room = [max(0, extent - side) for extent in shape]
+    if not len(boxes) or rng.random() >= _AROUND_A_BOX:
+        return int(rng.integers(room[0] + 1)), int(rng.integers(room[1] + 1))
+    left, top, right, bottom = (boxes[rng.integers(len(boxes))] / _CELL).tolist()
+    middle = np.array([top + bottom, left + right]) / 2
+    corner = np.round(middle - rng.uniform(0.15, 0.85, 2) * side).clip(0, room)
+    return int(corner[0]), int(corner[1])
+
+
+def _cut(
+    level: npt.NDArray[np.float16], top: int, left: int, side: int, stride: int
+) -> npt.NDArray[np.float16]:
+    """The window of one level, filled up with zeros where the image is smaller."""
+    scale, extent = _CELL // stride, side // stride
+    part = level[top * scale :, left * scale :][:extent, :extent]
+    window = np.zeros((extent, extent, level.shape[2]), np.float16)
+    window[: part.shape[0], : part.shape[1]] = part
+    return window
+
+
+def _batch(samples: Sequence[Levels]) -> list[Tensor]:
+    """One (N, C, H, W) float32 tensor a level, in channels-last memory as the features are stored."""
+    return [
+        torch.from_numpy(np.stack([sample[n] for sample in samples]).astype(np.float32)).permute(0, 3, 1, 2)
+        for n in range(len(CHANNELS))
+    ]

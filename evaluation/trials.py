@@ -1,0 +1,154 @@
+"""Trials, and what a curation gains over an equal-size random sample.
+
+The rule of `judge` is a first, deliberately plain one. Which trials to run, and how many, is not decided
+here; nor is what a training set consists of: see `curation` and `draws`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from statistics import fmean
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+from scipy import stats
+
+from metricsmith.sandbox import Predictions
+
+from .coco_eval import evaluate
+from .dataset import Image
+from .detectors import Detector
+from .progress import Progress, silent
+
+__all__ = ["Difference", "Gain", "Trial", "Verdict", "gain", "judge", "run_trial"]
+
+Verdict = Literal["kept", "dropped", "inconclusive"]
+
+
+class Trial(BaseModel):
+    """One detector training and its evaluation. The statistics are those of `CocoStats`: −1 for none."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int
+    images: int
+    """How many the detector trained on."""
+    boxes: int
+    """How many they have."""
+    map: float
+    ap50: float
+    ap75: float
+    ap_small: float
+    ap_medium: float
+    ap_large: float
+    ar1: float
+    ar10: float
+    ar100: float
+    ar_small: float
+    ar_medium: float
+    ar_large: float
+    seconds: float
+    """Wall-clock time of training, prediction and evaluation, without the features; a detector that was kept
+    is not trained again."""
+
+
+class Difference(BaseModel):
+    """Curated minus control in one statistic, paired by seed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    per_seed: tuple[float, ...]
+    """One difference a seed, in the seeds' order."""
+    mean: float
+    """The mean of `per_seed`."""
+    relative: float | None
+    """`mean` in percent of the control's mean; None where that is not above zero."""
+    low: float | None
+    """Lower end of the 95 % paired t interval of the mean; None for a single seed."""
+    high: float | None
+    """Upper end of the same interval."""
+
+
+class Gain(BaseModel):
+    """What a curation changes against the control, seed by seed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seeds: tuple[int, ...]
+    map: Difference
+    ap50: Difference
+    ar100: Difference
+
+
+def run_trial(
+    detector: Detector,
+    train_images: Sequence[Image],
+    eval_images: Sequence[Image],
+    class_names: Sequence[str],
+    seed: int,
+    progress: Progress = silent,
+) -> tuple[Trial, list[Predictions]]:
+    """Return the trial and its predictions, one entry for each of `eval_images`."""
+    detector.prepare([*train_images, *eval_images], progress)
+    start = time.perf_counter()
+    trained = detector.train(train_images, class_names, seed=seed, progress=progress)
+    predictions = trained.predict(eval_images, progress)
+    statistics = evaluate(eval_images, predictions, class_names)
+    trial = Trial(
+        seed=seed,
+        images=len(train_images),
+        boxes=sum(len(image.boxes) for image in train_images),
+        seconds=time.perf_counter() - start,
+        **asdict(statistics),
+    )
+    return trial, predictions
+
+
+def gain(curated: Sequence[Trial], control: Sequence[Trial]) -> Gain:
+    """Return curated minus control, in the order of the control's seeds.
+
+    ValueError: the two do not have the same seeds, each once.
+    """
+    seeds = tuple(trial.seed for trial in control)
+    partner = {trial.seed: trial for trial in curated}
+    if not seeds or len(curated) != len(seeds) or set(partner) != set(seeds):
+        raise ValueError(f"curated has seeds {sorted(t.seed for t in curated)}, control {sorted(seeds)}")
+    pairs = [(partner[trial.seed], trial) for trial in control]
+    return Gain(
+        seeds=seeds,
+        map=_difference([(a.map, b.map) for a, b in pairs]),
+        ap50=_difference([(a.ap50, b.ap50) for a, b in pairs]),
+        ar100=_difference([(a.ar100, b.ar100) for a, b in pairs]),
+    )
+
+
+def judge(gain: Gain) -> Verdict:
+    """Return what becomes of the curation.
+
+    `kept`: mAP and AR@100 are both better in the mean, and mAP is better with every seed.
+    `dropped`: mAP is not better in the mean. `inconclusive`: anything between the two.
+    """
+    if gain.map.mean <= 0:
+        return "dropped"
+    if gain.ar100.mean > 0 and min(gain.map.per_seed) > 0:
+        return "kept"
+    return "inconclusive"
+
+
+def _difference(pairs: Sequence[tuple[float, float]]) -> Difference:
+    differences = [curated - control for curated, control in pairs]
+    mean, base = fmean(differences), fmean(control for _, control in pairs)
+    low = high = None
+    if len(pairs) > 1:
+        reach = float(stats.t.ppf(0.975, len(pairs) - 1) * np.std(differences, ddof=1) / np.sqrt(len(pairs)))
+        low, high = mean - reach, mean + reach
+    return Difference(
+        per_seed=tuple(differences),
+        mean=mean,
+        relative=100 * mean / base if base > 0 else None,
+        low=low,
+        high=high,
+    )

@@ -1,0 +1,129 @@
+"""Trials, and the gain of a curation over the control."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from metricsmith.evaluation.dataset import Box, Image
+from metricsmith.evaluation.progress import Progress, silent
+from metricsmith.evaluation.trials import Difference, Gain, Trial, gain, judge, run_trial
+from metricsmith.sandbox import Predictions
+
+
+def trial(seed: int, ap: float, ar: float) -> Trial:
+    rest = dict.fromkeys(
+        ["ap75", "ap_small", "ap_medium", "ap_large", "ar1", "ar10", "ar_small", "ar_medium", "ar_large"], 0.0
+    )
+    return Trial(seed=seed, images=9, boxes=9, map=ap, ap50=2 * ap, ar100=ar, seconds=1.0, **rest)
+
+
+CONTROL = [trial(0, 0.10, 0.30), trial(1, 0.20, 0.40), trial(2, 0.30, 0.50)]
+
+
+def test_gain_pairs_the_trials_by_seed() -> None:
+    curated = [trial(2, 0.36, 0.50), trial(0, 0.12, 0.30), trial(1, 0.21, 0.40)]
+    gained = gain(curated, CONTROL)
+    assert gained.seeds == (0, 1, 2)
+    assert gained.map.per_seed == pytest.approx((0.02, 0.01, 0.06))
+    assert gained.map.mean == pytest.approx(0.03)
+    assert gained.map.relative == pytest.approx(15)
+    assert gained.ap50.mean == pytest.approx(0.06)
+    assert gained.ar100.mean == 0
+
+
+def test_the_interval_is_that_of_the_paired_t_test() -> None:
+    curated = [trial(0, 0.12, 0.3), trial(1, 0.21, 0.4), trial(2, 0.36, 0.5)]
+    gained = gain(curated, CONTROL).map
+    oracle = stats.ttest_rel([0.12, 0.21, 0.36], [0.10, 0.20, 0.30]).confidence_interval(0.95)
+    assert (gained.low, gained.high) == pytest.approx((oracle.low, oracle.high))
+
+
+def test_a_single_seed_has_no_interval() -> None:
+    gained = gain([trial(4, 0.2, 0.2)], [trial(4, 0.1, 0.1)])
+    assert (gained.map.low, gained.map.high) == (None, None)
+    assert gained.map.relative == pytest.approx(100)
+
+
+def test_nothing_is_relative_to_a_control_of_zero() -> None:
+    assert gain([trial(0, 0.2, 0.2)], [trial(0, 0.0, 0.0)]).map.relative is None
+
+
+@pytest.mark.parametrize("seeds", [[0, 1], [0, 1, 3], [0, 1, 2, 2], []])
+def test_other_seeds_than_the_control_has_are_refused(seeds: list[int]) -> None:
+    with pytest.raises(ValueError, match="seeds"):
+        gain([trial(seed, 0.1, 0.1) for seed in seeds], CONTROL)
+
+
+def test_no_trials_at_all_are_refused() -> None:
+    with pytest.raises(ValueError, match="seeds"):
+        gain([], [])
+
+
+@pytest.mark.parametrize(
+    ("ap", "ar", "verdict"),
+    [
+        ((0.01, 0.02, 0.01), (0.01, 0.00, 0.01), "kept"),
+        ((0.01, 0.02, 0.00), (0.01, 0.01, 0.01), "inconclusive"),
+        ((0.01, 0.02, 0.01), (0.00, 0.00, 0.00), "inconclusive"),
+        ((0.01, 0.01, -0.02), (0.01, 0.01, 0.01), "dropped"),
+        ((-0.01, -0.01, -0.01), (0.09, 0.09, 0.09), "dropped"),
+    ],
+)
+def test_verdict(ap: tuple[float, ...], ar: tuple[float, ...], verdict: str) -> None:
+    def difference(values: tuple[float, ...]) -> Difference:
+        return Difference(per_seed=values, mean=sum(values) / len(values), relative=None, low=None, high=None)
+
+    judged = Gain(seeds=(0, 1, 2), map=difference(ap), ap50=difference(ap), ar100=difference(ar))
+    assert judge(judged) == verdict
+
+
+class Memory:
+    """A detector that finds exactly the boxes it was trained on, in every image."""
+
+    name = "memory"
+
+    def __init__(self) -> None:
+        self.prepared: list[int | str] = []
+        self.boxes: Sequence[Box] = ()
+
+    def prepare(self, images: Sequence[Image], progress: Progress = silent) -> None:
+        self.prepared = [image.id for image in images]
+
+    def train(
+        self, images: Sequence[Image], class_names: Sequence[str], *, seed: int, progress: Progress = silent
+    ) -> Memory:
+        self.boxes = [box for image in images for box in image.boxes]
+        return self
+
+    def predict(self, images: Sequence[Image], progress: Progress = silent) -> list[Predictions]:
+        found = np.array([box.xywh for box in self.boxes], np.float32)
+        found[:, 2:] += found[:, :2]
+        labels = np.array([box.label for box in self.boxes], np.int64)
+        return [Predictions(found, labels, np.full(len(found), 0.9, np.float32)) for _ in images]
+
+
+def picture(number: int, *boxes: tuple[float, float, float, float]) -> Image:
+    return Image(
+        number,
+        Path(f"{number}.png"),
+        f"{number}.png",
+        100,
+        100,
+        tuple(Box(10 * number + k, 0, box) for k, box in enumerate(boxes)),
+    )
+
+
+def test_a_trial_measures_what_was_learnt_of_one_set_on_another() -> None:
+    detector = Memory()
+    train, held_out = [picture(1, (10, 10, 50, 50)), picture(2)], [picture(3, (10, 10, 50, 50))]
+    result, predictions = run_trial(detector, train, held_out, ["cat"], seed=5)
+    assert detector.prepared == [1, 2, 3]
+    assert (result.seed, result.images, result.boxes) == (5, 2, 1)
+    assert (result.map, result.ar100, result.ap_small) == (pytest.approx(1), pytest.approx(1), -1)
+    assert predictions[0].boxes.tolist() == [[10, 10, 60, 60]]
+    assert result.seconds > 0
