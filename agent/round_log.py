@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich import box
 from rich.table import Table
 
 from .outcome import Numbers, Outcome
@@ -15,17 +16,18 @@ _COLOURS = {"kept": "green", "dropped": "red", "inconclusive": "yellow"}
 
 
 def round_table(outcomes: Sequence[Outcome], control: Numbers, seeds: int) -> Table:
-    """Return the table of the rounds so far, the control on top."""
-    table = Table(title=f"Rounds (val, mean of {seeds} seeds)")
-    for heading in ("round", "metric", "strategy"):
-        table.add_column(heading)
-    for heading in ("images", "mAP", "gain", "AR@100", "gain", "repairs"):
-        table.add_column(heading, justify="right")
-    table.add_column("verdict")
+    """Return the table of the rounds so far, the control on top; it fits into 80 columns."""
+    table = Table(
+        title=f"Rounds (val, mean of {seeds} seeds; gain in % against the control)", box=box.SIMPLE_HEAD
+    )
+    table.add_column("#", justify="right")
+    table.add_column("metric, strategy", overflow="fold")
+    for heading in ("images", "mAP", "gain", "AR@100", "gain", "tries"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
     table.add_row(
         "",
-        "random sample",
-        "control",
+        "control: random sample",
         str(control.images),
         f"{control.map:.3f}",
         "",
@@ -39,14 +41,13 @@ def round_table(outcomes: Sequence[Outcome], control: Numbers, seeds: int) -> Ta
         colour = _COLOURS.get(outcome.verdict, "dim")
         table.add_row(
             str(outcome.round),
-            outcome.metric,
-            outcome.strategy,
+            f"{outcome.metric}\n[dim]{outcome.strategy}[/]",
             str(curated.images) if curated else "–",
             f"{curated.map:.3f}" if curated else "–",
             _gain(outcome.map_gain_pct),
             f"{curated.ar100:.3f}" if curated else "–",
             _gain(outcome.ar100_gain_pct),
-            str(outcome.repairs),
+            str(outcome.repairs + 1),
             f"[{colour}]{outcome.verdict}[/]",
         )
     return table
@@ -54,7 +55,9 @@ def round_table(outcomes: Sequence[Outcome], control: Numbers, seeds: int) -> Ta
 
 def final_table(summary: Summary) -> Table:
     """Return the table of the test split, looked at once."""
-    table = Table(title=f"Test ({summary.budget} training images, mean of {summary.seeds} seeds)")
+    table = Table(
+        box=box.SIMPLE_HEAD, title=f"Test ({summary.budget} training images, mean of {summary.seeds} seeds)"
+    )
     table.add_column("training set")
     for heading in ("mAP", "gain", "AR@100", "gain"):
         table.add_column(heading, justify="right")
@@ -72,4 +75,4 @@ def final_table(summary: Summary) -> Table:
 
 
 def _gain(percent: float | None) -> str:
-    return "–" if percent is None else f"{percent:+.1f} %"
+    return "–" if percent is None else f"{percent:+.1f}"
