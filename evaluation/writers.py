@@ -18,7 +18,7 @@ from .files import write_atomic
 from .readers.coco import frame_of, group_of
 from .readers.folders import find_images
 
-__all__ = ["write_coco"]
+__all__ = ["link_images", "write_coco"]
 
 
 def write_coco(dataset: Dataset, path: Path, *, relative_to: Path | None = None) -> None:
@@ -48,6 +48,24 @@ def write_coco(dataset: Dataset, path: Path, *, relative_to: Path | None = None)
     except (TypeError, ValueError) as error:
         raise DataError(path, f"the data set cannot be written as JSON: {error}") from None
     write_atomic(path, text)
+
+
+def link_images(dataset: Dataset, folder: Path) -> None:
+    """Make `images` in `folder` a link to the images' folder, so that files written there keep the names.
+
+    Does nothing where the images have no folder in common that their file names are relative to.
+    """
+    homes = {_home(image) for image in dataset.images}
+    if len(homes) == 1 and (home := homes.pop()):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "images").symlink_to(home, target_is_directory=True)
+
+
+def _home(image: Image) -> Path | None:
+    """The folder that the image's file name is relative to."""
+    depth = len(Path(image.file_name).parts)
+    home = Path(os.path.realpath(image.path.parents[depth - 1])) if depth <= len(image.path.parents) else None
+    return home if home and os.path.realpath(home / image.file_name) == os.path.realpath(image.path) else None
 
 
 def _naming(dataset: Dataset, path: Path, relative_to: Path | None) -> Callable[[Image], str]:

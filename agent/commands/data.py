@@ -11,7 +11,7 @@ from metricsmith.evaluation.card import describe
 from metricsmith.evaluation.corruption import Rates, corrupt, write_ledger
 from metricsmith.evaluation.readers import read_dataset
 from metricsmith.evaluation.splits import split_by_group
-from metricsmith.evaluation.writers import write_coco
+from metricsmith.evaluation.writers import link_images, write_coco
 from metricsmith.sandbox.errors import DataError
 
 from ..display import Display
@@ -70,7 +70,8 @@ def _corrupt(
     """Split DATA and put mistakes into the pool's labels, with a ledger of every one.
 
     Writes pool.json, val.json, test.json (COCO; val and test stay clean), reference.json (the pool as it
-    was) and ledger.jsonl; the images stay where they are. `metricsmith run DIR` takes the folder as it is.
+    was), ledger.jsonl, and a link to the images, which stay where they are. `metricsmith run DIR` takes the
+    folder as it is.
     """
     if out.exists() and any(out.iterdir()):
         raise DataError(out, "the folder is not empty", remedy="name a new one with --out")
@@ -81,6 +82,7 @@ def _corrupt(
     splits = split_by_group(dataset, seed=seed)
     rates = Rates(drop=drop, shift=shift, enlarge=enlarge, flip=flip, spawn=spawn)
     pool, harms = corrupt(splits.pool, rates, seed=seed)
+    link_images(dataset, out)
     for name, part in (("reference", splits.pool), ("val", splits.val), ("test", splits.test)):
         write_coco(part, out / f"{name}.json")
     write_ledger(out / "ledger.jsonl", harms)

@@ -32,7 +32,7 @@ __all__ = ["ProxyDetector", "ProxySettings"]
 
 _CELL = STRIDES[-1]
 """Windows start at multiples of the widest stride, so that all levels can be cut alike."""
-_AROUND_A_BOX = 0.5
+_AROUND_A_BOX = 0.8
 """The share of windows that are placed around a box, where the image has one."""
 _WEIGHT_DECAY = 1e-4
 _GRADIENT_NORM = 10.0

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from metricsmith.evaluation.dataset import Box, Dataset, Image
 from metricsmith.evaluation.readers import read_dataset
-from metricsmith.evaluation.writers import write_coco
+from metricsmith.evaluation.writers import link_images, write_coco
 from metricsmith.sandbox.errors import DataError
 
 _NAMES = ("a.png", "b.png", "sub/c.png")
@@ -215,3 +215,24 @@ def test_what_json_cannot_express_is_named_and_leaves_no_file(folder: Path, tmp_
     with pytest.raises(DataError, match=r"cannot be written as JSON: .*set"):
         write_coco(dataset, tmp_path / "a.json")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_linked_images_keep_their_names(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    (source / "images" / "v1").mkdir(parents=True)
+    PIL.Image.new("RGB", (6, 4)).save(source / "images" / "v1" / "0.png")
+    image = Image(1, source / "images" / "v1" / "0.png", "v1/0.png", 6, 4)
+    out = tmp_path / "out"
+    link_images(Dataset("toy", source, (image,), ("cat",)), out)
+    write_coco(Dataset("toy", source, (image,), ("cat",)), out / "pool.json")
+    assert json.loads((out / "pool.json").read_text())["images"][0]["file_name"] == "v1/0.png"
+    assert read_dataset(out / "pool.json").images[0].path.samefile(image.path)
+
+
+def test_images_of_several_folders_are_not_linked(tmp_path: Path) -> None:
+    images = (
+        Image(1, tmp_path / "a" / "0.png", "0.png", 6, 4),
+        Image(2, tmp_path / "b" / "1.png", "1.png", 6, 4),
+    )
+    link_images(Dataset("toy", tmp_path, images, ("cat",)), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
