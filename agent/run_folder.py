@@ -47,13 +47,17 @@ class RunFolder:
         """The run's name."""
         return self.path.name
 
-    def create(self, settings: Settings, model: dict[str, Any]) -> None:
-        """Freeze the settings of a new run. RunError: there is a run already."""
+    def refuse_another(self) -> None:
+        """Return if a new run may begin here. RunError: there is a run already."""
         if self.config.exists():
             raise RunError(
                 f"{self.path}: there is a run of this name already; give --name another one, or go on with "
                 f"`metricsmith resume {self.path}`"
             )
+
+    def create(self, settings: Settings, model: dict[str, Any]) -> None:
+        """Freeze the settings of a new run. RunError: there is a run already."""
+        self.refuse_another()
         content = {
             "settings": settings.model_dump(mode="json"),
             "model": model,

@@ -14,6 +14,7 @@ from rich.console import Console
 from metricsmith.evaluation.dataset import Dataset
 from metricsmith.evaluation.detectors import make_detector
 from metricsmith.evaluation.split_folders import Source, open_splits
+from metricsmith.evaluation.splits import Splits
 from metricsmith.sandbox.errors import RunError
 
 from .approval import Approver, Ask, Auto
@@ -34,26 +35,38 @@ from .transcript import Recorded, Transcript
 
 __all__ = ["begin", "replay", "resume"]
 
+_Data = tuple[Splits, Dataset | None]
+"""The splits and the reference."""
+
 RECORDED_KINDS = frozenset({"trial", "approval"})
 """What a strict replay takes from the record: training takes minutes, and a person is not there."""
 
 
 def begin(folder: RunFolder, settings: Settings, model: ModelSettings, console: Console) -> Summary:
-    """Start a new run and carry it through. RunError: the folder holds a run already."""
+    """Start a new run and carry it through. RunError: the folder holds a run already.
+
+    Nothing is written before the data was read and the model can be spoken to.
+    """
+    folder.refuse_another()
+    speaker = open_model(model, folder=folder.manual)
+    data = _read_data(settings, console)
     folder.create(settings, {"kind": "live", **asdict(model)})
-    return resume(folder, console)
+    with folder.locked():
+        return _carry_through(folder, settings, data, speaker, Journal(folder.journal), console)
 
 
 def resume(folder: RunFolder, console: Console) -> Summary:
     """Carry a run through from wherever it stands; a finished one only prints its tables again."""
     settings, model = folder.read_settings(), folder.read_model()
     with folder.locked():
+        data = _read_data(settings, console)
         if model.get("kind") == "replay":
             record = RunFolder(Path(model["record"]))
-            return _replay(folder, record, settings, live_trials=bool(model["live_trials"]), console=console)
+            live = bool(model["live_trials"])
+            return _replay(folder, record, settings, data, live_trials=live, console=console)
         facts = {name: value for name, value in model.items() if name != "kind"}
         speaker = open_model(ModelSettings(**facts), folder=folder.manual)
-        return _carry_through(folder, settings, speaker, Journal(folder.journal), console)
+        return _carry_through(folder, settings, data, speaker, Journal(folder.journal), console)
 
 
 def replay(
@@ -70,21 +83,29 @@ def replay(
     recorded one. With `live_trials` detectors are really trained, and differing verdicts are told.
     StaleTranscriptError: a request is not the recorded one. RunError: the journals differ.
     """
+    folder.refuse_another()
     settings = record.read_settings().model_copy(update={k: v for k, v in data.items() if v is not None})
+    found = _read_data(settings, console)
     folder.create(settings, {"kind": "replay", "record": str(record.path), "live_trials": live_trials})
     with folder.locked():
-        return _replay(folder, record, settings, live_trials=live_trials, console=console)
+        return _replay(folder, record, settings, found, live_trials=live_trials, console=console)
 
 
 def _replay(
-    folder: RunFolder, record: RunFolder, settings: Settings, *, live_trials: bool, console: Console
+    folder: RunFolder,
+    record: RunFolder,
+    settings: Settings,
+    data: _Data,
+    *,
+    live_trials: bool,
+    console: Console,
 ) -> Summary:
     recorded = read_events(record.journal)
     if not recorded:
         raise RunError(f"{record.path}: no journal to replay")
     speaker = Replay(record.transcript, strict=not live_trials)
     if live_trials:
-        summary = _carry_through(folder, settings, speaker, Journal(folder.journal), console)
+        summary = _carry_through(folder, settings, data, speaker, Journal(folder.journal), console)
         _tell_differences(recorded, read_events(folder.journal), console)
         return summary
     # Strict replays are quick: one that was cut short starts from the top.
@@ -93,7 +114,7 @@ def _replay(
     if record.predictions.exists() and not folder.predictions.exists():
         folder.predictions.write_bytes(record.predictions.read_bytes())
     journal = Journal(folder.journal, record=recorded, recorded_kinds=RECORDED_KINDS)
-    summary = _carry_through(folder, settings, speaker, journal, console)
+    summary = _carry_through(folder, settings, data, speaker, journal, console)
     speaker.finish()
     if difference := first_difference(recorded, journal.events()):
         raise RunError(f"{folder.journal}: the replay differs from the recorded run: {difference}")
@@ -102,10 +123,15 @@ def _replay(
 
 
 def _carry_through(
-    folder: RunFolder, settings: Settings, speaker: LanguageModel, journal: Journal, console: Console
+    folder: RunFolder,
+    settings: Settings,
+    data: _Data,
+    speaker: LanguageModel,
+    journal: Journal,
+    console: Console,
 ) -> Summary:
     with Display(console) as display:
-        lab = _lab(folder, settings, journal, display)
+        lab = _lab(folder, settings, data, journal, display)
         author = Author(
             model=Recorded(speaker, Transcript(folder.transcript)),
             journal=journal,
@@ -130,7 +156,7 @@ def _carry_through(
     return summary
 
 
-def _lab(folder: RunFolder, settings: Settings, journal: Journal, display: Display) -> Lab:
+def _read_data(settings: Settings, console: Console) -> _Data:
     source = Source(
         data=settings.data,
         val=settings.val,
@@ -140,7 +166,12 @@ def _lab(folder: RunFolder, settings: Settings, journal: Journal, display: Displ
         format=settings.format,
         skip_bad=settings.skip_bad,
     )
-    splits, reference = open_splits(source, seed=settings.seed, progress=display.progress)
+    with Display(console) as display:
+        return open_splits(source, seed=settings.seed, progress=display.progress)
+
+
+def _lab(folder: RunFolder, settings: Settings, data: _Data, journal: Journal, display: Display) -> Lab:
+    splits, reference = data
     journal.record(
         "started",
         dataset=splits.pool.name,

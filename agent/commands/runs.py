@@ -1,4 +1,7 @@
-"""`run`, `resume`, `replay`, `report` and `demo`: commands on runs."""
+"""`run`, `resume`, `replay` and `demo`: commands on runs.
+
+PyTorch takes seconds to load, so each command imports what it needs, and the help is there at once.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,6 @@ import typer
 
 from metricsmith.sandbox.errors import RunError
 
-from .. import runs
-from ..demo import demo
 from ..models import ModelSettings
 from ..run_folder import RunFolder
 from ..settings import Settings
@@ -97,6 +98,8 @@ def _run(
     DATA may be a folder that holds its splits (train or pool, val or valid, test, and perhaps reference);
     of a single data set, 20 % of the videos become val and 20 % test.
     """
+    from .. import runs
+
     settings = Settings(
         data=data,
         val=val,
@@ -122,6 +125,8 @@ def _run(
 
 def _resume(run: Run) -> None:
     """Go on with a run that was stopped; nothing that was paid for or computed is done twice."""
+    from .. import runs
+
     runs.resume(RunFolder(run), console)
 
 
@@ -157,6 +162,8 @@ def _replay(
     Every request must be the recorded one and the new journal must equal the recorded one; generated code
     really runs. With --live-trials the detectors are really trained too, and a verdict may differ.
     """
+    from .. import runs
+
     record = RunFolder(run)
     folder = RunFolder(runs_folder / (name or f"{record.path.resolve().name}-replay"))
     if folder.path.resolve() == record.path.resolve():
@@ -171,4 +178,6 @@ def _demo(runs_folder: Runs = Path("runs")) -> None:
     Draws the panda data set, replays a recorded transcript with live trials, and writes a report. A demo
     that was interrupted goes on where it stopped.
     """
+    from ..demo import demo
+
     demo(runs_folder, console)
