@@ -51,7 +51,7 @@ def _root(
 def main() -> None:
     """Run the command line. A mistake of the user's is one line on stderr and exit status 1."""
     try:
-        app()
+        app(prog_name="metricsmith")
     except MetricSmithError as error:
         print(f"metricsmith: {error}", file=sys.stderr)
         sys.exit(1)

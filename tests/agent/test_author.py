@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from scripted import GOOD, IDEA, WRONG_AXIS, Scripted, block
 
 from metricsmith.agent.author import Author
 from metricsmith.agent.ideas import Idea
 from metricsmith.agent.journal import Journal
-from metricsmith.agent.models import Request, Response
 from metricsmith.sandbox import check
 from metricsmith.sandbox.errors import ModelError
 
@@ -28,53 +27,12 @@ BRIEFING = {
     "width": 640,
     "height": 480,
 }
-IDEA = {
-    "name": "BoxArea",
-    "description": "The area of each box in square pixels.",
-    "hypothesis": "Tiny boxes are mistakes.",
-    "level": "object",
-    "suspicious": "low",
-    "strategy": {"kind": "filter", "fraction": 0.2},
-}
-GOOD = """\
-import numpy as np
-from metricsmith.sandbox import Metric, Sample
-
-
-class BoxArea(Metric):
-    \"\"\"Area of each box; low means tiny.\"\"\"
-
-    level = "object"
-    suspicious = "low"
-
-    def measure(self, sample: Sample) -> np.ndarray:
-        return (sample.boxes[:, 2] - sample.boxes[:, 0]) * (sample.boxes[:, 3] - sample.boxes[:, 1])
-"""
-WRONG_AXIS = GOOD.replace("boxes[:, 2]", "boxes[2]")
-
-
-class Scripted:
-    """Answers with the given texts, and keeps the requests."""
-
-    name = "scripted"
-
-    def __init__(self, replies: Sequence[str]) -> None:
-        self.replies: Iterator[str] = iter(replies)
-        self.requests: list[Request] = []
-
-    def complete(self, request: Request) -> Response:
-        self.requests.append(request)
-        return Response(text=next(self.replies), model="scripted")
 
 
 def author(tmp_path: Path, *replies: str, **facts: Any) -> tuple[Author, Scripted]:
     model = Scripted(replies)
     settings = {"validate": check, "briefing": BRIEFING, "tries": 3, **facts}
     return Author(model=model, journal=Journal(tmp_path / "journal.jsonl"), **settings), model
-
-
-def block(code: str) -> str:
-    return f"```python\n{code}```"
 
 
 def test_proposed_idea_is_checked_and_journalled(tmp_path: Path) -> None:

@@ -1,0 +1,372 @@
+"""Whole runs on a tiny data set: real images, trainings and sandbox; only the replies are `scripted`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from rich.console import Console
+from scripted import GOOD, WRONG_AXIS, Scripted, block
+
+from metricsmith.agent import runs
+from metricsmith.agent.journal import Journal, first_difference, read_events
+from metricsmith.agent.models import ModelSettings
+from metricsmith.agent.run_folder import RunFolder
+from metricsmith.agent.settings import Settings
+from metricsmith.evaluation.detectors import Detector, KeepingDetector, ProxyDetector, ProxySettings
+from metricsmith.sandbox.errors import RunError, StaleTranscriptError
+
+TINY = ProxySettings(image_size=64, window=64, steps=4, batch=4, channels=16)
+
+
+def idea(name: str, kind: str, fraction: float) -> str:
+    return json.dumps(
+        {
+            "ideas": [
+                {
+                    "name": name,
+                    "description": "The area of each box in square pixels.",
+                    "hypothesis": "Tiny boxes are mistakes.",
+                    "level": "object",
+                    "suspicious": "low",
+                    "strategy": {"kind": kind, "fraction": fraction},
+                }
+            ]
+        }
+    )
+
+
+LESSON = json.dumps({"lesson": "Small boxes are rather good.", "next": "Try something else."})
+NEGATIVE = GOOD.replace("BoxArea", "MinusArea").replace("return (", "return -(")
+REPLIES = [
+    *(idea("BoxArea", "relabel", 0.5), block(WRONG_AXIS), block(GOOD), LESSON),
+    *(idea("MinusArea", "filter", 0.2), block(NEGATIVE), LESSON),
+    # says the same as BoxArea, so it is not measured
+    *(idea("Area", "relabel", 0.3), block(GOOD.replace("BoxArea", "Area")), LESSON),
+]
+
+
+def draw(folder: Path, groups: range, *, harmed: bool) -> None:
+    """A COCO data set of three frames a group: a red square on grey; `harmed` moves every third box."""
+    folder.mkdir(parents=True)
+    images, annotations = [], []
+    for number in (3 * group + frame for group in groups for frame in range(3)):
+        rng = np.random.default_rng(number)
+        pixels = rng.integers(90, 160, (48, 64, 3), np.uint8)
+        side = int(rng.integers(12, 28))
+        left, top = int(rng.integers(0, 64 - side)), int(rng.integers(0, 48 - side))
+        pixels[top : top + side, left : left + side] = (40, 40, 220)
+        cv2.imwrite(str(folder / f"{number}.png"), pixels)
+        images.append(
+            {"id": number, "file_name": f"{number}.png", "width": 64, "height": 48,
+             "video": f"v{number // 3}", "frame": number % 3}
+        )  # fmt: skip
+        box = [0, 0, 5, 5] if harmed and number % 3 == 0 else [left, top, side, side]
+        annotations.append({"id": number, "image_id": number, "category_id": 1, "bbox": box})
+    document = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "square"}]}
+    (folder / "annotations.json").write_text(json.dumps(document))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("squares")
+    draw(folder / "train", range(8), harmed=True)
+    draw(folder / "reference", range(8), harmed=False)
+    draw(folder / "val", range(8, 11), harmed=False)
+    draw(folder / "test", range(11, 14), harmed=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def settings(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return Settings(data=data, rounds=3, seeds=2, budget=0.5, cache=tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(autouse=True)
+def tiny_detector(monkeypatch: pytest.MonkeyPatch) -> None:
+    def make(name: str, cache: Path) -> Detector:
+        return KeepingDetector(ProxyDetector(cache, TINY))
+
+    monkeypatch.setattr(runs, "make_detector", make)
+
+
+class Model(Scripted):
+    """Scripted replies that survive a kill: `asked` counts over several processes."""
+
+    def __init__(self) -> None:
+        super().__init__(REPLIES)
+
+
+def begin(
+    path: Path, settings: Settings, model: Scripted, monkeypatch: pytest.MonkeyPatch, console: Console
+) -> RunFolder:
+    monkeypatch.setattr(runs, "open_model", lambda *_, **__: model)
+    folder = RunFolder(path)
+    runs.begin(folder, settings, ModelSettings("manual"), console)
+    return folder
+
+
+@pytest.fixture
+def console(tmp_path: Path) -> Iterator[Console]:
+    with (tmp_path / "said.txt").open("w") as file:
+        yield Console(file=file, width=80)
+
+
+@pytest.fixture(scope="module")
+def finished(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """An undisturbed run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runs, "make_detector", lambda _, cache: KeepingDetector(ProxyDetector(cache, TINY)))
+        path = tmp_path_factory.mktemp("runs") / "squares"
+        with (path.parent / "said.txt").open("w") as file:
+            return begin(path, settings, Model(), patch, Console(file=file, width=80))
+
+
+def said(folder: RunFolder) -> str:
+    return (folder.path.parent / "said.txt").read_text()
+
+
+def test_the_journal_tells_every_step_in_order(finished: RunFolder) -> None:
+    events = read_events(finished.journal)
+    steps = [
+        (
+            event["event"],
+            *(event[key] for key in ("round", "attempt", "arm", "split", "seed") if key in event),
+        )
+        for event in events
+    ]
+
+    def trials(number: int, arm: str, split: str) -> list[tuple[Any, ...]]:
+        return [("trial", number, arm, split, seed) for seed in (0, 1)]
+
+    best = [event["round"] for event in events if event["event"] == "judged" and event["verdict"] == "kept"]
+    assert steps[1:] == [
+        *trials(0, "control", "val"),
+        *[("proposed", 1), ("idea", 1), ("candidate", 1, 1), ("candidate", 1, 2), ("approval", 1)],
+        *trials(1, "curated", "val"),
+        *[("judged", 1), ("reflected", 1)],
+        *[("proposed", 2), ("idea", 2), ("candidate", 2, 1), ("approval", 2)],
+        *trials(2, "curated", "val"),
+        *[("judged", 2), ("reflected", 2)],
+        *[
+            ("proposed", 3),
+            ("idea", 3),
+            ("candidate", 3, 1),
+            ("approval", 3),
+            ("judged", 3),
+            ("reflected", 3),
+        ],
+        *trials(0, "control", "test"),
+        *(trials(best[0], "curated", "test") if best else []),
+        ("finished",),
+    ]
+    assert events[0]["event"] == "started"
+    assert events[0]["images"] == {"pool": 24, "val": 9, "test": 9}
+
+
+def test_a_metric_that_says_the_same_is_not_measured_again(finished: RunFolder) -> None:
+    last = [event for event in read_events(finished.journal) if event["event"] == "judged"][-1]
+    assert (last["verdict"], last["reason"]) == ("redundant", "It ranks the images as BoxArea does.")
+
+
+def test_the_summary_has_the_shape_that_programs_read(finished: RunFolder) -> None:
+    summary = json.loads(finished.summary.read_text())
+    assert list(summary) == [
+        *("run", "dataset", "budget", "seeds", "control", "rounds", "average_gain", "test")
+    ]
+    assert (summary["run"], summary["budget"], summary["seeds"]) == ("squares", 12, 2)
+    assert set(summary["control"]) == {"map", "ar100"}
+    assert set(summary["average_gain"]) == {"map_pct", "ar100_pct"}
+    assert set(summary["test"]) == {"control", "best"}
+    assert list(summary["rounds"][0]) == [
+        *("round", "metric", "strategy", "images", "map", "ar100"),
+        *("map_gain_pct", "ar100_gain_pct", "repairs", "verdict"),
+    ]
+    assert [(row["metric"], row["strategy"], row["repairs"]) for row in summary["rounds"]] == [
+        ("BoxArea", "relabel 50 %", 1),
+        ("MinusArea", "filter 20 %", 0),
+        ("Area", "relabel 30 %", 0),
+    ]
+    assert summary["rounds"][2]["map"] is None
+
+
+def test_numbers_are_means_over_the_trials(finished: RunFolder) -> None:
+    summary = json.loads(finished.summary.read_text())
+    files = [finished.trials / f"val-control-0-{seed}.json" for seed in (0, 1)]
+    found = [json.loads(file.read_text())["map"] for file in files]
+    assert summary["control"]["map"] == round(sum(found) / 2, 4)
+
+
+def test_the_report_is_one_file_that_opens_offline(finished: RunFolder) -> None:
+    page = finished.report.read_text()
+    assert "http:" not in page
+    assert "https:" not in page
+    assert 'src="data:image/jpeg;base64,' in page
+    for text in ("BoxArea", "MinusArea", "relabel 50 %", "Small boxes are rather good.", "def measure"):
+        assert text in page
+
+
+def test_tables_fit_into_80_columns_and_tell_the_report(finished: RunFolder) -> None:
+    lines = said(finished).splitlines()
+    assert max(map(len, lines)) <= 80 or "Report:" in max(lines, key=len)
+    assert any("BoxArea" in line and "…" not in line for line in lines)
+    assert "report.html" in lines[-1]
+
+
+def test_relabelled_and_left_out_images_are_on_record(finished: RunFolder) -> None:
+    relabelled = json.loads((finished.curations / "round-1-seed-0.json").read_text())
+    assert len(relabelled["images"]) == 12
+    assert len(relabelled["relabelled"]) == 6
+    harmed = [item for item in relabelled["images"] if item % 3 == 0]
+    assert set(harmed) <= set(relabelled["relabelled"]), "boxes of 5×5 pixels are the smallest"
+    filtered = json.loads((finished.curations / "round-2-seed-0.json").read_text())
+    assert len(filtered["images"]) == 12
+    assert len(filtered["left_out"]) == 5
+    assert not set(filtered["left_out"]) & set(filtered["images"])
+
+
+def test_resuming_a_finished_run_does_nothing_again(
+    finished: RunFolder, monkeypatch: pytest.MonkeyPatch, console: Console
+) -> None:
+    before = finished.journal.read_bytes(), finished.transcript.read_bytes(), finished.summary.read_bytes()
+    monkeypatch.setattr(runs, "open_model", lambda *_, **__: Scripted([]))
+    runs.resume(finished, console)
+    assert before == (
+        finished.journal.read_bytes(), finished.transcript.read_bytes(), finished.summary.read_bytes()
+    )  # fmt: skip
+
+
+class KilledError(BaseException):
+    """Stands for kill -9 between two writes."""
+
+
+def test_a_run_killed_at_any_event_ends_as_the_undisturbed_one(
+    finished: RunFolder, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console: Console
+) -> None:
+    events = read_events(finished.journal)
+    lives = {"left": 0}
+    record = Journal.record
+
+    def mortal(self: Journal, kind: str, **facts: Any) -> Any:
+        known = self._position < len(self._events)
+        if not known and lives["left"] == 0:
+            raise KilledError
+        lives["left"] -= not known
+        return record(self, kind, **facts)
+
+    model = Model()
+    monkeypatch.setattr(Journal, "record", mortal)
+    monkeypatch.setattr(runs, "open_model", lambda *_, **__: model)
+    folder = RunFolder(tmp_path / "squares")
+    lives["left"] = 1
+    with pytest.raises(KilledError):
+        runs.begin(folder, settings, ModelSettings("manual"), console)
+    for count in range(1, len(events)):
+        assert len(read_events(folder.journal)) == count
+        lives["left"] = 1
+        if count < len(events) - 1:
+            with pytest.raises(KilledError):
+                runs.resume(folder, console)
+        else:
+            runs.resume(folder, console)
+    assert first_difference(events, read_events(folder.journal)) == ""
+    assert len(model.requests) == len(REPLIES), "nothing was asked, or paid for, twice"
+    assert folder.summary.read_bytes() == finished.summary.read_bytes()
+
+
+def test_a_half_written_line_is_cut_off(
+    finished: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console: Console
+) -> None:
+    folder = RunFolder(Path(shutil.copytree(finished.path, tmp_path / "squares")))
+    for file in (folder.journal, folder.transcript):
+        file.write_bytes(file.read_bytes()[:-7])
+    last = Scripted(REPLIES[-1:])
+    monkeypatch.setattr(runs, "open_model", lambda *_, **__: last)
+    runs.resume(folder, console)
+    assert len(last.requests) == 1
+    assert first_difference(read_events(finished.journal), read_events(folder.journal)) == ""
+
+
+def test_a_strict_replay_trains_nothing_and_ends_the_same(
+    finished: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console: Console
+) -> None:
+    def no_detector(name: str, cache: Path) -> Detector:
+        class Untrainable:
+            def __init__(self) -> None:
+                self.name = name
+
+            def __getattr__(self, what: str) -> Any:
+                raise AssertionError(f"a strict replay called {what}")
+
+        return Untrainable()  # type: ignore[return-value]
+
+    monkeypatch.setattr(runs, "make_detector", no_detector)
+    folder = RunFolder(tmp_path / "again")
+    runs.replay(finished, folder, live_trials=False, data={}, console=console)
+    assert first_difference(read_events(finished.journal), read_events(folder.journal)) == ""
+    told = json.loads(finished.summary.read_text()), json.loads(folder.summary.read_text())
+    assert {**told[0], "run": ""} == {**told[1], "run": ""}
+
+
+def test_a_replay_with_live_trials_trains_again(
+    finished: RunFolder, tmp_path: Path, console: Console
+) -> None:
+    folder = RunFolder(tmp_path / "again")
+    runs.replay(finished, folder, live_trials=True, data={}, console=console)
+    assert first_difference(read_events(finished.journal), read_events(folder.journal)) == ""
+    assert len(list(folder.trials.glob("*.json"))) == len(list(finished.trials.glob("*.json")))
+
+
+def test_a_changed_request_is_shown(finished: RunFolder, tmp_path: Path, console: Console) -> None:
+    folder = RunFolder(Path(shutil.copytree(finished.path, tmp_path / "record")))
+    config = json.loads(folder.config.read_text())
+    config["settings"]["hints"] = ["Look at the colours."]
+    folder.config.write_text(json.dumps(config))
+    with pytest.raises(StaleTranscriptError) as error:
+        runs.replay(folder, RunFolder(tmp_path / "again"), live_trials=False, data={}, console=console)
+    assert "+- Look at the colours." in str(error.value)
+
+
+def test_a_changed_record_is_noticed(finished: RunFolder, tmp_path: Path, console: Console) -> None:
+    folder = RunFolder(Path(shutil.copytree(finished.path, tmp_path / "record")))
+    lines = folder.journal.read_text().splitlines()
+    place = next(n for n, line in enumerate(lines) if '"judged"' in line)
+    lines[place] = lines[place].replace("BoxArea", "BoxAria")
+    folder.journal.write_text("\n".join(lines) + "\n")
+    with pytest.raises(RunError, match="the replay differs from the recorded run"):
+        runs.replay(folder, RunFolder(tmp_path / "again"), live_trials=False, data={}, console=console)
+
+
+def test_one_name_is_one_run(
+    finished: RunFolder, settings: Settings, monkeypatch: pytest.MonkeyPatch, console: Console
+) -> None:
+    with pytest.raises(RunError, match="there is a run of this name already"):
+        begin(finished.path, settings, Scripted([]), monkeypatch, console)
+
+
+def test_changed_data_stop_a_run(
+    finished: RunFolder, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console: Console
+) -> None:
+    folder = RunFolder(Path(shutil.copytree(finished.path, tmp_path / "squares")))
+    other = Path(shutil.copytree(data, tmp_path / "data"))
+    annotations = json.loads((other / "train" / "annotations.json").read_text())
+    annotations["images"].pop()
+    annotations["annotations"].pop()
+    (other / "train" / "annotations.json").write_text(json.dumps(annotations))
+    config = json.loads(folder.config.read_text())
+    config["settings"]["data"] = str(other)
+    folder.config.write_text(json.dumps(config))
+    monkeypatch.setattr(runs, "open_model", lambda *_, **__: Scripted([]))
+    with pytest.raises(RunError, match="the data, the settings or the program changed since"):
+        runs.resume(folder, console)
+
+
+def test_a_second_process_is_refused(finished: RunFolder, console: Console) -> None:
+    with finished.locked(), pytest.raises(RunError, match="another process is working on this run"):
+        runs.resume(RunFolder(finished.path), console)
