@@ -52,9 +52,9 @@ class Engineer:
         candidate = self.author.write(number, idea)
         candidate, decision = self.decide(number, idea, candidate)
         outcome, facts = self.measure(number, idea, candidate, decision)
-        lesson = self.author.reflect(number, idea, facts, self.lab.settings.seeds).lesson
+        taught = self.author.reflect(number, idea, facts, self.lab.settings.seeds)
         self.ideas.append(idea)
-        self.outcomes.append(outcome.model_copy(update={"lesson": lesson}))
+        self.outcomes.append(outcome.model_copy(update=taught.model_dump()))
 
     def history(self) -> list[Mapping[str, Any]]:
         """What earlier rounds tried and found, as the prompts tell it."""
@@ -66,7 +66,10 @@ class Engineer:
                 "description": idea.description,
                 "measured": outcome.curated is not None,
                 **outcome.model_dump(
-                    include={"verdict", "reason", "lesson", "map_gain_pct", "ar100_gain_pct", "seeds_better"}
+                    include={
+                        *("verdict", "reason", "lesson", "next"),
+                        *("map_gain_pct", "ar100_gain_pct", "seeds_better"),
+                    }
                 ),
             }
             for idea, outcome in zip(self.ideas, self.outcomes, strict=True)

@@ -43,4 +43,5 @@ class Outcome(BaseModel):
     ar100_gain_pct: float | None = None
     seeds_better: int | None = None
     lesson: str = ""
+    next: str = ""
     """What the model made of it."""

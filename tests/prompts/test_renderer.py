@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import jinja2
 import pytest
 
@@ -105,3 +107,89 @@ def test_reflect_prompt_of_an_unmeasured_round() -> None:
     text = render("reflect", round=3, idea=IDEA, outcome=outcome, seeds=3).text
     middle = text.split("## What came out\n")[1].split("## Your answer")[0]
     assert middle == "\nIt was not measured. It ranks the images as Other does.\n\nVerdict: redundant.\n\n"
+
+
+def expected(name: str) -> str:
+    """A whole prompt as it must be, kept as a file so that it can be read."""
+    return (Path(__file__).parent / "expected" / f"{name}.md").read_text(encoding="utf-8")
+
+
+def test_brainstorm_prompt_of_a_later_round() -> None:
+    past = {
+        "name": "BoxArea",
+        "strategy": "filter 20 %",
+        "description": "The area of each box; low means tiny.",
+        "lesson": "Small boxes are rather good.",
+        "next": "Look at the large ones.",
+    }
+    prompt = render(
+        "brainstorm",
+        card="# Dataset card: pandas\n\n- 40 images, 41 boxes.\n",
+        budget=10,
+        pool_images=40,
+        budget_share="25%",
+        seeds=3,
+        idea_count=3,
+        has_reference=True,
+        control={"map": 0.2551, "ar100": 0.51},
+        hints=["Look at the colours."],
+        history=[
+            {
+                **past,
+                "round": 1,
+                "measured": True,
+                "verdict": "dropped",
+                "map_gain_pct": -5.91,
+                "ar100_gain_pct": 1.2,
+                "seeds_better": 1,
+            },
+            {
+                **past,
+                "round": 2,
+                "measured": False,
+                "verdict": "parked",
+                "reason": "No valid code.",
+                "lesson": "",
+            },
+        ],
+    )
+    assert prompt.text == expected("brainstorm")
+    assert "0.255" not in prompt.canonical
+    assert "-5.9" not in prompt.canonical
+    assert "40 images, 41 boxes" not in prompt.canonical
+
+
+def test_brainstorm_prompt_of_the_first_round_without_a_reference() -> None:
+    prompt = render(
+        "brainstorm",
+        card="# Dataset card: pandas\n",
+        budget=10,
+        pool_images=40,
+        budget_share="25%",
+        seeds=3,
+        idea_count=1,
+        has_reference=False,
+        control=None,
+        hints=[],
+        history=[],
+    )
+    assert prompt.text == expected("brainstorm_first")
+    assert "relabel" not in prompt.text
+
+
+def test_write_prompt() -> None:
+    prompt = render(
+        "write", idea=IDEA, class_names=("panda", "bear"), width=480, height=270, hints=["Be quick."]
+    )
+    assert prompt.text == expected("write")
+
+
+def test_repair_prompt() -> None:
+    prompt = render(
+        "repair",
+        idea=IDEA,
+        code="import numpy as np\n\n1 / 0",
+        problem="Failed in stage fixtures: exception.\nZeroDivisionError: division by zero\nLine 3: 1 / 0",
+        earlier=["Failed in stage parse: syntax-error."],
+    )
+    assert prompt.text == expected("repair")
