@@ -70,6 +70,10 @@ _BY_EXCEPTION = {
     "ModuleNotFoundError": f"Use only {_IMPORTS} and metricsmith.sandbox.",
     "NameError": "Import or define the name before it is used.",
     "OSError": "Read and write no files; everything a metric may know is in `sample`.",
+    "PermissionError": (
+        "Read and write no files, start no process or thread, and do not sleep; everything a metric may "
+        "know is in `sample`."
+    ),
     "SystemExit": "Do not end the process; return a score for every image.",
     "ZeroDivisionError": "Guard the divisor: max(x, 1e-6); boxes may have no width or height.",
     "cv2.error": (
@@ -87,6 +91,7 @@ _BY_MESSAGE = {
         "empty sequence": "There may be no boxes, and a crop may have no pixels: handle both first.",
         "could not be broadcast": "Check axes: boxes are (N, 4), an image is (H, W, 3), N may be 0 or 1.",
         "NoneType": "group, frame, previous_* and next_* may be None: return a fixed score then.",
+        "can't start new thread": "Start no threads; one core is what a metric gets.",
         "out of bounds": (
             "There may be no boxes or predictions, and a crop may have no pixels: handle these first."
         ),

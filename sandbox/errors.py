@@ -3,7 +3,8 @@
     MetricSmithError
     ├── DataError                a data set, an image or an annotation cannot be used
     ├── MetricError              a metric file cannot be used; carries a `Failure`
-    ├── SandboxError             the jail itself failed: nothing is known about the metric
+    ├── SandboxError             the sandbox itself failed: nothing is known about the metric
+    │   └── UnsafeError               there is no jail here, or it does not hold: no metric was run
     ├── DetectorError            a detector cannot be built, trained or loaded
     ├── ModelError               the language model gave no usable answer
     │   └── StaleTranscriptError      a replayed request is not the one that was recorded
@@ -31,6 +32,7 @@ __all__ = [
     "RunError",
     "SandboxError",
     "StaleTranscriptError",
+    "UnsafeError",
 ]
 
 
@@ -64,6 +66,16 @@ class MetricError(MetricSmithError):
 
 class SandboxError(MetricSmithError):
     """The sandbox failed, not the metric: no child process, no pipe, no memory for the images."""
+
+
+class UnsafeError(SandboxError):
+    """There is no jail here, or it does not hold. Attribute: `reason`. No metric was run."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(
+            f"{reason}; no metric was run: `metricsmith doctor` says more, --unsafe-no-sandbox takes the risk"
+        )
 
 
 class DetectorError(MetricSmithError):

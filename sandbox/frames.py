@@ -32,20 +32,22 @@ class Command(IntEnum):
     """What a parent asks for."""
 
     LOAD = 1
-    """Apply the limits and load the metric in the memfd; answered by LOADED."""
+    """Load the metric in the memfd; answered by LOADED."""
     BEGIN = 2
     """Forget all measurements; not answered."""
     MEASURE = 3
     """Measure the samples in the memfd; answered by one MEASURED a sample."""
     RANK = 4
     """Rank the first rows; answered by as many SCORES as they need, at least one."""
+    TRESPASS = 5
+    """Try whatever the jail must forbid; answered by BREACHES."""
 
 
 class Kind(IntEnum):
     """What a child answers."""
 
     READY = 1
-    """The child runs; number 0."""
+    """Text: walls, the level of the jail that the child is in, or "none"."""
     LOADED = 2
     """Text: name, level, suspicious, doc."""
     MEASURED = 3
@@ -54,6 +56,10 @@ class Kind(IntEnum):
     """Number: how many floats the body holds."""
     FAILED = 5
     """Text: kind, message, exception, line, value. The last frame of a child."""
+    UNSAFE = 6
+    """Text: message, why there is no jail. The only frame of a child."""
+    BREACHES = 7
+    """Text: names, what the jail should have forbidden and did not."""
 
 
 class Frame(NamedTuple):

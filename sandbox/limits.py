@@ -1,4 +1,4 @@
-"""How much a metric may use. `launch` and `child` make the kernel enforce some of it, `worker` the rest."""
+"""How much a metric may use. `jail` makes the kernel enforce some of it, `worker` the rest."""
 
 from __future__ import annotations
 
@@ -26,6 +26,9 @@ class Limits:
     """Bytes of address space over what Python, numpy and OpenCV take; the mapped images count."""
     output: int = 4096
     """Bytes that may be printed, per image on average. None of it is kept."""
+
+    jailed: bool = True
+    """False: without the jail, for machines that have none, at the user's own risk."""
 
     def cpu_allowed(self, pixels: int) -> float:
         """CPU seconds after which images of together `pixels` (as `counted`) are too slow."""

@@ -20,12 +20,13 @@ import numpy.typing as npt
 
 from .advice import KINDS
 from .chunk import Chunk, pack_bytes
-from .errors import SandboxError
+from .errors import SandboxError, UnsafeError
 from .failure import Failure, Stage, scrub, source_line
 from .frames import COMMAND, FLOATS, FRAME, Command, Frame, Kind, decode
 from .interface import Level, Suspicious
 from .launch import Child
 from .limits import Limits
+from .selftest import walls
 
 __all__ = ["Worker", "wait"]
 
@@ -104,11 +105,16 @@ class Worker:
         return self._since + self._seconds if self.busy else float("inf")
 
     def start(self) -> None:
-        """Start the child and let it load the metric."""
-        self._child = Child()
-        cpu = int(self._images * self._limits.seconds_per_call) + _SPARE_CPU
-        job = {"source": self._source, "memory": self._limits.memory, "cpu": cpu}
-        fd = pack_bytes(json.dumps(job).encode())
+        """Start the child and let it load the metric. UnsafeError if it would not be jailed."""
+        if self._limits.jailed:
+            walls()
+        self._child = Child(
+            self._limits.memory,
+            int(self._images * self._limits.seconds_per_call) + _SPARE_CPU,
+            scipy="scipy" in self._source,
+            jailed=self._limits.jailed,
+        )
+        fd = pack_bytes(json.dumps({"source": self._source}).encode())
         self._child.send(COMMAND.pack(Command.LOAD, 0, 0), [fd])
         os.close(fd)
         self._expect("starting", _START_SECONDS)
@@ -196,6 +202,8 @@ class Worker:
     def _take(self, frame: Frame) -> None:
         assert self._child is not None
         match self._task, frame.kind:
+            case "starting", Kind.UNSAFE:
+                raise UnsafeError(f"the kernel refuses the jail: {frame.text()['message']}")
             case "starting", Kind.READY:
                 self._expect("loading", self._limits.seconds_per_call)
             case "loading", Kind.LOADED:

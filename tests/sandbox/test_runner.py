@@ -16,6 +16,7 @@ import pytest
 from metricsmith.sandbox import Failure, Limits, Metric, Sample, Scores, score
 from metricsmith.sandbox.errors import SandboxError
 from metricsmith.sandbox.fixtures import fixtures
+from metricsmith.sandbox.launch import Zygote, zygote
 
 HEADER = "import os, time\nimport cv2\nimport numpy as np\nfrom metricsmith.sandbox import Metric, Sample\n"
 SOURCES = {
@@ -118,7 +119,7 @@ def test_failing_metrics_do_not_touch_the_others() -> None:
         "syntax": "def",
         "raises": broken(f"{bad} 1 / 0"),
         "exits": broken(f"{bad} os._exit(0)"),
-        "hangs": broken(f"{bad} time.sleep(100)"),
+        "hangs": broken(f"{bad} list(iter(int, 1))"),
         "good": FULL["sharpness"],
     }
     samples = scenes(40)
@@ -206,23 +207,46 @@ def test_what_the_samples_raise_is_raised_and_nothing_stays() -> None:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_process_that_cannot_start_is_an_error_of_the_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "executable", "/nonexistent/python")
+def test_process_that_cannot_start_is_an_error_of_the_sandbox() -> None:
     before = len(os.listdir("/proc/self/fd"))
-    with pytest.raises(SandboxError, match=r"cannot start a process for a metric: .*No such file"):
-        score({"count": FULL["count"]}, scenes(1), total=1)
+    with pytest.raises(SandboxError, match=r"cannot start a process for metrics: .*No such file"):
+        Zygote("/nonexistent/python")
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_process_that_dies_at_the_start_is_an_error_of_the_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "executable", "/bin/ls")
+def test_process_that_dies_at_the_start_is_an_error_of_the_sandbox() -> None:
+    before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(SandboxError, match=r"does not start \(status 2\): .*(invalid|unrecognized) option"):
-        score({"count": FULL["count"]}, scenes(1), total=1)
+        Zygote("/bin/ls")
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_killed_zygote_fails_its_metrics_and_is_replaced() -> None:
+    first = zygote()
+
+    def samples() -> Iterator[Sample]:
+        for number, sample in enumerate(scenes(40)):
+            if number == 20:
+                os.kill(first.pid, signal.SIGKILL)
+            yield sample
+
+    result = score({"count": FULL["count"]}, samples(), total=40)["count"]
+    assert isinstance(result, Failure)
+    assert result.message == "the metric's process was ended by SIGKILL"
+    assert isinstance(score({"count": FULL["count"]}, scenes(3), total=3)["count"], Scores)
+    assert zygote() is not first
+
+
+def children_of(pid: int) -> list[str]:
+    try:
+        return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return []
 
 
 def test_killed_parent_takes_its_children_along(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
-    source = BROKEN.replace("        return", "        time.sleep(60)\n        return")
+    source = BROKEN.replace("        return", "        list(iter(int, 1))\n        return")
     program.write_text(
         "import numpy as np\nfrom metricsmith.sandbox import Sample, score\n"
         "image, boxes, labels = np.zeros((9, 9, 3), 'u1'), np.zeros((0, 4), 'f4'), np.zeros(0, 'i8')\n"
@@ -230,11 +254,13 @@ def test_killed_parent_takes_its_children_along(tmp_path: Path) -> None:
         f"score({{'x': {source!r}}}, [one], total=1)\n"
     )
     with subprocess.Popen([sys.executable, program]) as parent:
-        children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
         deadline = time.monotonic() + 20
-        while not (pids := children.read_text().split()):
+        pids: list[str] = []
+        while len(pids) < 2:  # the zygote, and the metric's process
             assert time.monotonic() < deadline
             time.sleep(0.02)
+            pids = children_of(parent.pid)
+            pids += [pid for zygote in pids for pid in children_of(int(zygote))]
         time.sleep(0.6)
         parent.send_signal(signal.SIGKILL)
     deadline = time.monotonic() + 5
