@@ -25,7 +25,7 @@ from metricsmith.evaluation.samples import sample_ids, samples
 from metricsmith.evaluation.scores import ScoreTable, read_scores, spearman, write_scores
 from metricsmith.evaluation.splits import Splits
 from metricsmith.evaluation.trials import Trial, run_trial
-from metricsmith.sandbox import Check, Failure, Predictions, Sample, check, score
+from metricsmith.sandbox import Check, Failure, Limits, Predictions, Sample, check, score
 
 from .journal import Journal
 from .outcome import Numbers
@@ -58,6 +58,11 @@ class Lab:
     def budget(self) -> int:
         """How many images a training set has."""
         return max(1, round(self.settings.budget * len(self.splits.pool)))
+
+    @property
+    def limits(self) -> Limits:
+        """What generated code may use."""
+        return Limits(jailed=not self.settings.unsafe_no_sandbox)
 
     @property
     def seeds(self) -> range:
@@ -120,7 +125,7 @@ class Lab:
 
     def check(self, source: str) -> Check:
         """Validate a metric on the fixtures and on real images."""
-        return check(source, self.probe)
+        return check(source, self.probe, limits=self.limits)
 
     def score(self, name: str, source: str) -> ScoreTable | Failure:
         """Return the pool's scores; those that an earlier process computed are read from disk."""
@@ -131,7 +136,11 @@ class Lab:
             table = read_scores(path)[name]
         else:
             found = score(
-                {name: source}, samples(pool, self.predictions), total=len(pool), progress=self.progress
+                {name: source},
+                samples(pool, self.predictions),
+                total=len(pool),
+                limits=self.limits,
+                progress=self.progress,
             )[name]
             if isinstance(found, Failure):
                 return found

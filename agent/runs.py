@@ -187,6 +187,8 @@ def _lab(folder: RunFolder, settings: Settings, data: _Data, journal: Journal, d
             include={"rounds", "budget", "seeds", "seed", "detector", "ideas", "tries", "hints", "about"},
         ),
     )
+    if settings.unsafe_no_sandbox:
+        journal.record("unsafe", sandbox="none")
     detector = make_detector(settings.detector, settings.cache)
     return Lab(splits, reference, detector, settings, folder, journal, display.progress)
 

@@ -50,5 +50,7 @@ class Settings(BaseModel):
     """How often a metric's code may be mended before the idea is parked."""
     cache: Path = Path("runs/cache")
     """Where the detector keeps what all runs share (backbone features)."""
+    unsafe_no_sandbox: bool = False
+    """Generated code runs without a jail, where there is none."""
     approve: Literal["auto", "ask"] = "auto"
     """Who approves a valid metric: nobody, or a person at the terminal."""

@@ -12,8 +12,9 @@ import json
 import mmap
 import os
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,54 @@ _IMAGES = 16
 _BYTES = 64 << 20
 _ALIGN = 64
 _LENGTH = struct.Struct("<Q")
-_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+_GRAIN = 1 << 20
+_SPARE = 4
+_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | 0x10
+"""The last is F_SEAL_FUTURE_WRITE: only the mapping that exists already can write."""
 _DTYPES = {"image": np.uint8, "boxes": np.float32, "labels": np.int64, "scores": np.float32}
+
+
+class _Memory:
+    """A memfd that only this process can write, by the mapping that it keeps."""
+
+    def __init__(self, size: int) -> None:
+        self.size = -(-size // _GRAIN) * _GRAIN
+        self.fd = os.memfd_create("metricsmith-samples", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        try:
+            os.ftruncate(self.fd, self.size)
+            self.map = mmap.mmap(self.fd, self.size)
+            fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, _SEALS)
+        except BaseException:
+            os.close(self.fd)
+            raise
+
+    def close(self) -> None:
+        self.map.close()
+        os.close(self.fd)
+
+
+class _Pool:
+    """Memory that is used again: fresh pages cost more than the copying."""
+
+    def __init__(self) -> None:
+        self._free: list[_Memory] = []
+        self._open = True
+
+    def take(self, size: int) -> _Memory:
+        for place, memory in enumerate(self._free):
+            if memory.size >= size:
+                return self._free.pop(place)
+        return _Memory(size)
+
+    def give_back(self, memory: _Memory) -> None:
+        self._free.append(memory)
+        while self._free and (len(self._free) > _SPARE or not self._open):
+            self._free.pop(0).close()
+
+    def close(self) -> None:
+        self._open = False
+        while self._free:
+            self._free.pop().close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,29 +91,31 @@ class Chunk:
     """Boxes in each sample."""
     pixels: tuple[int, ...]
     """Pixels that each image counts for; see `Limits.counted`."""
+    close: Callable[[], None]
+    """Give the memory back, once no child works on it any more; later chunks will lie in it."""
 
     def __len__(self) -> int:
         """The number of samples."""
         return len(self.boxes)
 
-    def close(self) -> None:
-        """Give the memory back, once no child maps it any more."""
-        os.close(self.fd)
 
-
-def chunks(samples: Iterable[Sample]) -> Iterator[Chunk]:
+def chunks(samples: Iterable[Sample]) -> Generator[Chunk]:
     """`samples` in chunks of at most 16 images and 64 MiB (a larger image has one of its own)."""
+    pool = _Pool()
     batch: list[Sample] = []
     first = size = 0
-    for sample in samples:
-        if batch and (len(batch) == _IMAGES or size + sample.image.nbytes > _BYTES):
-            yield _pack(batch, first)
-            first += len(batch)
-            batch, size = [], 0
-        batch.append(sample)
-        size += sample.image.nbytes
-    if batch:
-        yield _pack(batch, first)
+    try:
+        for sample in samples:
+            if batch and (len(batch) == _IMAGES or size + sample.image.nbytes > _BYTES):
+                yield _pack(batch, first, pool)
+                first += len(batch)
+                batch, size = [], 0
+            batch.append(sample)
+            size += sample.image.nbytes
+        if batch:
+            yield _pack(batch, first, pool)
+    finally:
+        pool.close()
 
 
 def _arrays(sample: Sample) -> dict[str, npt.NDArray[Any] | None]:
@@ -88,7 +137,7 @@ def _dtype(name: str) -> npt.DTypeLike:
     return _DTYPES[name.replace("_", ".").rsplit(".", 1)[-1]]
 
 
-def _pack(samples: Sequence[Sample], first: int) -> Chunk:
+def _pack(samples: Sequence[Sample], first: int, pool: _Pool) -> Chunk:
     offset = 0
     entries, blocks = [], []
     for sample in samples:
@@ -111,22 +160,16 @@ def _pack(samples: Sequence[Sample], first: int) -> Chunk:
         )
     header = json.dumps(entries).encode()
     start = _start(len(header))
-    fd = os.memfd_create("metricsmith-images", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    try:
-        os.ftruncate(fd, start + offset)
-        with mmap.mmap(fd, start + offset) as memory:
-            memory[: _LENGTH.size + len(header)] = _LENGTH.pack(len(header)) + header
-            for place, block in blocks:
-                np.ndarray(block.shape, block.dtype, memory, start + place)[...] = block
-        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
-    except BaseException:
-        os.close(fd)
-        raise
+    memory = pool.take(start + offset)
+    memory.map[: _LENGTH.size + len(header)] = _LENGTH.pack(len(header)) + header
+    for place, block in blocks:
+        np.ndarray(block.shape, block.dtype, memory.map, start + place)[...] = block
     return Chunk(
-        fd,
+        memory.fd,
         first,
         tuple(len(sample.boxes) for sample in samples),
         tuple(Limits.counted(*sample.image.shape[:2]) for sample in samples),
+        partial(pool.give_back, memory),
     )
 
 

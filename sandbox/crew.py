@@ -52,7 +52,8 @@ def run(
                     free -= 1
             if all(worker in plans and not worker.busy and not plans[worker] for worker in alive):
                 return
-            window.forget(min(worker.position for worker in alive))
+            # a chunk's memory is used again, so no one may be at work on it
+            window.forget(min(worker.position - worker.busy for worker in alive))
             # decoding goes on while the children compute
             decoded = window.decode()
             wait([worker for worker in alive if worker.busy], patient=not decoded)
@@ -126,3 +127,4 @@ class _Window:
     def close(self) -> None:
         """Give all chunks back."""
         self.forget(self._next)
+        self._source.close()

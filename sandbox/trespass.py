@@ -21,7 +21,7 @@ __all__ = ["ATTEMPTS", "breaches"]
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _PARENT = os.getpid()  # the zygote loads this module; in the jail getppid is refused
-_PTRACE_ATTACH = 16
+_PTRACE_SEIZE = 0x4206
 _PROT_ALL, _MAP_PRIVATE_ANONYMOUS = 7, 0x22
 _SYS_IO_URING_SETUP, _SYS_PIDFD_OPEN = 425, 434
 
@@ -59,7 +59,7 @@ ATTEMPTS: dict[str, Callable[[], object]] = {
     "start-a-thread": lambda: threading.Thread(target=time.time).start(),
     "signal-its-parent": lambda: os.kill(_PARENT, 0),
     "signal-itself": lambda: os.kill(os.getpid(), signal.SIGCONT),
-    "trace-its-parent": lambda: _raw(_libc.ptrace(_PTRACE_ATTACH, _PARENT, 0, 0)),
+    "trace-its-parent": lambda: _raw(_libc.ptrace(_PTRACE_SEIZE, _PARENT, 0, 0)),
     "reach-a-process": lambda: _raw(_libc.syscall(_SYS_PIDFD_OPEN, _PARENT, 0)),
     "set-up-io-uring": lambda: _raw(_libc.syscall(_SYS_IO_URING_SETUP, 8, b"\0" * 128)),
     "map-executable-memory": _executable_memory,

@@ -104,6 +104,11 @@ class Worker:
         """When (time.monotonic) the next answer is due; infinite if none is."""
         return self._since + self._seconds if self.busy else float("inf")
 
+    @property
+    def cpu_seconds(self) -> float:
+        """CPU time that the child used so far, the jail's own included."""
+        return self._child.cpu_seconds() if self._child is not None else 0.0
+
     def start(self) -> None:
         """Start the child and let it load the metric. UnsafeError if it would not be jailed."""
         if self._limits.jailed:

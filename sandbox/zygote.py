@@ -9,6 +9,7 @@ that a metric can import, as a jailed process can open no file. It ends with the
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import importlib
 import os
@@ -26,6 +27,8 @@ from . import child
 from .zygote_protocol import READY, REPLY, REQUEST, SCIPY, STATUS, UNJAILED
 
 __all__ = ["main"]
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 _ALWAYS = """
     array bisect cmath collections collections.abc colorsys contextlib copy dataclasses datetime decimal enum
@@ -46,6 +49,7 @@ _SCIPY = """
 def main() -> NoReturn:
     """Serve requests until the other end of the socket is closed."""
     server = socket.socket(fileno=int(sys.argv[1]))
+    _keep_freed_memory()
     cv2.setNumThreads(1)
     cv2.ocl.setUseOpenCL(False)
     _load(_ALWAYS)
@@ -112,6 +116,14 @@ class _Zygote:
             os.write(status, STATUS.pack(os.waitstatus_to_exitcode(ended)))
         os.close(status)
         os.close(pidfd)
+
+
+def _keep_freed_memory() -> None:
+    """Have glibc take arrays from its heap and keep what is freed: fresh pages cost more than computing."""
+    with suppress(AttributeError):  # another C library
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_MMAP_THRESHOLD, 32 << 20)
+        libc.mallopt(_M_TRIM_THRESHOLD, 1 << 30)
 
 
 def _load(names: str) -> None:

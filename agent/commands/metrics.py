@@ -11,11 +11,11 @@ import typer
 from metricsmith.evaluation.readers import read_dataset
 from metricsmith.evaluation.samples import sample_ids, samples
 from metricsmith.evaluation.scores import ScoreTable, write_scores
-from metricsmith.sandbox import Failure, check, score
+from metricsmith.sandbox import Failure, Limits, check, score
 from metricsmith.sandbox.errors import DataError, MetricError
 
 from ..display import Display
-from .options import Format, Images, SkipBad, console, errors
+from .options import Format, Images, SkipBad, Unsafe, console, errors
 
 __all__ = ["register"]
 
@@ -41,6 +41,7 @@ def _check(
         bool, typer.Option("--policy/--no-policy", help="Refuse forbidden imports and calls.")
     ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    unsafe: Unsafe = False,
 ) -> None:
     """Validate one metric file and print what failed. Exit status 0 if it is accepted, else 1."""
     source = _read(file)
@@ -51,7 +52,7 @@ def _check(
                 data, images=images, format=format, skip_bad=skip_bad, progress=display.progress
             )
         probe = list(samples(dataset, ids=sample_ids(dataset)))
-    result = check(source, probe, policy=policy)
+    result = check(source, probe, policy=policy, limits=Limits(jailed=not unsafe))
     if as_json:
         print(json.dumps(result.to_dict(), indent=2))
     elif result.accepted:
@@ -80,14 +81,16 @@ def _score(
     images: Images = None,
     format: Format = None,
     skip_bad: SkipBad = False,
+    unsafe: Unsafe = False,
 ) -> None:
     """Score a data set with metric files: one row an image or a box, one column a metric.
 
     The metrics see no predictions here; a run gives them a detector's out-of-fold predictions.
     """
+    limits = Limits(jailed=not unsafe)
     sources = {}
     for file in metric:
-        result = check(source := _read(file))
+        result = check(source := _read(file), limits=limits)
         if result.failure is not None:
             raise MetricError(result.failure)
         if result.name in sources:
@@ -99,7 +102,7 @@ def _score(
         dataset = read_dataset(
             data, images=images, format=format, skip_bad=skip_bad, progress=display.progress
         )
-        found = score(sources, samples(dataset), total=len(dataset), progress=display.progress)
+        found = score(sources, samples(dataset), total=len(dataset), limits=limits, progress=display.progress)
     tables = []
     for name, scores in found.items():
         if isinstance(scores, Failure):

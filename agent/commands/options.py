@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-__all__ = ["About", "Data", "Format", "FormatName", "Images", "SkipBad", "console", "errors"]
+__all__ = ["About", "Data", "Format", "FormatName", "Images", "SkipBad", "Unsafe", "console", "errors"]
 
 console = Console()
 errors = Console(stderr=True)
@@ -41,6 +41,13 @@ Format = Annotated[
 ]
 SkipBad = Annotated[
     bool, typer.Option("--skip-bad", help="Leave out what cannot be used, and count it, instead of stopping.")
+]
+Unsafe = Annotated[
+    bool,
+    typer.Option(
+        "--unsafe-no-sandbox",
+        help="Run generated code without the jail where this machine has none, at your own risk.",
+    ),
 ]
 About = Annotated[
     str,

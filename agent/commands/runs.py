@@ -17,7 +17,7 @@ from metricsmith.sandbox.errors import RunError
 from ..models import ModelSettings
 from ..run_folder import RunFolder
 from ..settings import Settings
-from .options import About, Data, Format, Images, SkipBad, console
+from .options import About, Data, Format, Images, SkipBad, Unsafe, console
 
 __all__ = ["register"]
 
@@ -92,6 +92,7 @@ def _run(
     temperature: Annotated[
         float | None, typer.Option(min=0, max=2, show_default="the model's own", help="Sampling temperature.")
     ] = None,
+    unsafe: Unsafe = False,
 ) -> None:
     """Let the engineer work: propose, write, validate, score, curate, train, judge, reflect.
 
@@ -117,6 +118,7 @@ def _run(
         detector=detector,
         cache=runs_folder / "cache",
         approve=approve.value,
+        unsafe_no_sandbox=unsafe,
     )
     model = replace(ModelSettings.from_spec(llm), temperature=temperature)
     folder = RunFolder(runs_folder / (name or data.resolve().stem))

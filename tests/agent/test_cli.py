@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import pytest
 
 from metricsmith.agent.cli import main
 from metricsmith.evaluation.scores import read_scores
+from metricsmith.sandbox import selftest, worker
+from metricsmith.sandbox.errors import UnsafeError
 
 BRIGHTNESS = '''\
 import numpy as np
@@ -27,7 +30,7 @@ class Brightness(Metric):
     def measure(self, sample: Sample) -> float:
         return float(sample.image.mean())
 '''
-COMMANDS = ("run", "resume", "replay", "demo", "describe", "corrupt", "check", "score")
+COMMANDS = ("run", "resume", "replay", "demo", "describe", "corrupt", "check", "score", "doctor", "bench")
 
 
 @pytest.fixture
@@ -202,6 +205,47 @@ def test_score_writes_one_column_a_metric(call, pictures: Path, tmp_path: Path) 
     assert status == 0
     assert said.endswith("scores.parquet: 10 images × 1 metrics\n")
     assert read_scores(out)["Brightness"].values.tolist() == [20.0 * number for number in range(10)]
+
+
+def test_doctor_tries_the_jail(call) -> None:
+    status, out, err = call("doctor")
+    assert (status, err) == (0, "")
+    assert re.search(r"jail    level [AB] \(seccomp.*\): \d+ forbidden operations tried, all refused", out)
+
+
+def test_doctor_says_why_there_is_no_jail(call, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise UnsafeError("the kernel refuses the jail: seccomp: Invalid argument")
+
+    monkeypatch.setattr(selftest, "walls", refuse)
+    status, out, err = call("doctor")
+    assert (status, err) == (1, "")
+    assert "jail    none: the kernel refuses the jail: seccomp: Invalid argument\n" in out
+    assert "--unsafe-no-sandbox" in out
+
+
+def test_without_a_jail_nothing_runs_unless_asked_for(
+    call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> None:
+        raise UnsafeError("the kernel refuses the jail: seccomp: Invalid argument")
+
+    monkeypatch.setattr(worker, "walls", refuse)
+    file = tmp_path / "brightness.py"
+    file.write_text(BRIGHTNESS)
+    status, out, err = call("check", file)
+    assert (status, out) == (1, "")
+    assert err.startswith(
+        "metricsmith: the kernel refuses the jail: seccomp: Invalid argument; no metric was run"
+    )
+    assert call("check", file, "--unsafe-no-sandbox")[0] == 0
+
+
+def test_bench_sandbox_prints_ratios(call) -> None:
+    status, out, _ = call("bench", "sandbox", "--images", "16", "--repeats", "1")
+    assert status == 0
+    for text in ("mean brightness", "Laplacian variance", "contour of each box", "A job without images"):
+        assert text in out
 
 
 def test_score_refuses_two_metrics_of_one_name(call, pictures: Path, tmp_path: Path) -> None:
