@@ -455,6 +455,10 @@ def test_file_in_the_checkout_gets_no_content(tmp_path: Path) -> None:
     assert not target.exists()
 
 
+BEFORE = frozenset(path.name for path in Path("/proc").glob("[0-9]*"))
+"""Processes that are no doing of these tests."""
+
+
 def processes_of_ours() -> list[str]:
     """The sessions of all metrics' processes and of what they started, but not the zygote's own."""
     pid = zygote().pid
@@ -462,7 +466,7 @@ def processes_of_ours() -> list[str]:
     return [
         folder.name
         for folder in Path("/proc").glob("[0-9]*")
-        if folder.name != str(pid) and command_of(folder) == command
+        if folder.name not in (str(pid), *BEFORE) and command_of(folder) == command
     ]
 
 
