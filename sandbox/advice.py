@@ -85,18 +85,28 @@ _BY_EXCEPTION = {
 _BY_MESSAGE = {
     "exception": {
         "zero-size array": (
-            "There may be no boxes, and a crop may have no pixels: return np.zeros(0) for no boxes "
-            "and give an empty crop a fixed score."
+            "There may be no boxes, no predictions, and a crop without pixels: handle each first, with "
+            "np.zeros(0) for no boxes at object level and a fixed score everywhere else."
         ),
-        "empty sequence": "There may be no boxes, and a crop may have no pixels: handle both first.",
+        "empty sequence": (
+            "There may be no boxes, no predictions, and a crop without pixels: handle each first."
+        ),
+        "'Predictions' object": (
+            "Use sample.predictions.boxes (M, 4), .labels (M,) and .scores (M,); M may be 0."
+        ),
         "could not be broadcast": "Check axes: boxes are (N, 4), an image is (H, W, 3), N may be 0 or 1.",
         "NoneType": "group, frame, previous_* and next_* may be None: return a fixed score then.",
         "can't start new thread": "Start no threads; one core is what a metric gets.",
         "out of bounds": (
-            "There may be no boxes or predictions, and a crop may have no pixels: handle these first."
+            "boxes is (N, 4): a column is boxes[:, 2], a row boxes[2]. N and the number of predictions may "
+            "be 0, and a crop may have no pixels: handle these first."
         ),
     },
     "wrong-shape": {
+        "numbers an image, and there is no rank": (
+            'Reduce to one number, as float(values.mean()); for one score a box write level = "object"; for '
+            "a second pass define rank(self, measurements): R scores from (R, K)."
+        ),
         "no rank method": "Return one number, or define rank(self, measurements): R scores from (R, K).",
         "rank gets": "Give one score for each row, also for one row and none; reduce along axis=1, not 0.",
         "level is image": (

@@ -233,9 +233,10 @@ def _explained() -> Iterator[None]:
 
 def _text(error: BaseException) -> str:
     if isinstance(error, cv2.error) and hasattr(error, "err"):
-        # without the C++ signature and the bullets
+        # without the C++ signature, the bullets, and what is said for each overload
         function = re.split(r"[(<]", error.func)[0]
-        return scrub(f"{re.sub('(?m)^> ', '', error.err)} in {function}")
+        reasons = dict.fromkeys(re.sub("(?m)^> ", "", error.err).strip().split("\n"))
+        return scrub(f"{' '.join(reasons)} in {function}")
     try:
         return scrub(str(error))
     except Exception:

@@ -105,8 +105,8 @@ For one score an image write level = "image".""",
 Failed in stage fixtures: exception (the fixture "no boxes").
 ValueError: zero-size array to reduction operation maximum which has no identity
 Line 8: return np.full(len(sample.boxes), sample.boxes[:, 0].max())
-Advice: There may be no boxes, and a crop may have no pixels: return np.zeros(0) for no boxes and give an \
-empty crop a fixed score.""",
+Advice: There may be no boxes, no predictions, and a crop without pixels: handle each first, with \
+np.zeros(0) for no boxes at object level and a fixed score everywhere else.""",
     ),
     "zero by zero": (
         metric("w, h = (sample.boxes[:, 2:] - sample.boxes[:, :2]).T\nreturn w / h", level="object"),
@@ -249,8 +249,8 @@ skip empty crops before taking a mean, std or max.""",
 Failed in stage fixtures: exception (rank of 0 rows).
 ValueError: zero-size array to reduction operation maximum which has no identity
 Line 10: return m / max(1.0, m.max())
-Advice: There may be no boxes, and a crop may have no pixels: return np.zeros(0) for no boxes and give an \
-empty crop a fixed score.""",
+Advice: There may be no boxes, no predictions, and a crop without pixels: handle each first, with \
+np.zeros(0) for no boxes at object level and a fixed score everywhere else.""",
     ),
     "one score too few": (
         metric("return sample.image.mean()", rank="return np.diff(m)"),
