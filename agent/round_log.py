@@ -17,11 +17,10 @@ _COLOURS = {"kept": "green", "dropped": "red", "inconclusive": "yellow"}
 
 def round_table(outcomes: Sequence[Outcome], control: Numbers, seeds: int) -> Table:
     """Return the table of the rounds so far, the control on top; it fits into 80 columns."""
-    table = Table(
-        title=f"Rounds (val, mean of {seeds} seeds; gain in % against the control)", box=box.SIMPLE_HEAD
-    )
+    title = f"Rounds (val, mean of {seeds} seeds; gain in % against the control)"
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=0)
     table.add_column("#", justify="right")
-    table.add_column("metric, strategy", overflow="fold")
+    table.add_column("metric, strategy", overflow="fold", min_width=18)
     for heading in ("images", "mAP", "gain", "AR@100", "gain", "tries"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
