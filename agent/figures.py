@@ -47,7 +47,7 @@ def gain_plot(rounds: Sequence[tuple[int, float, float]]) -> str:
         parts.append(
             f'<line x1="{left}" x2="{width}" y1="{y(tick):.1f}" y2="{y(tick):.1f}" stroke="{_AXIS}" '
             f'stroke-width="{1.2 if tick == 0 else 0.3}"/>'
-            f'<text x="{left - 6}" y="{y(tick) + 4:.1f}" text-anchor="end">{tick:+.0f} %</text>'
+            f'<text x="{left - 6}" y="{y(tick) + 4:.1f}" text-anchor="end">{_percent(tick)}</text>'
         )
     for place, (number, *gains) in enumerate(rounds):
         x = left + 18 + 90 * place
@@ -58,6 +58,10 @@ def gain_plot(rounds: Sequence[tuple[int, float, float]]) -> str:
             )
         parts.append(f'<text x="{x + 26}" y="{height - 6}" text-anchor="middle">round {number}</text>')
     return "".join([*parts, "</svg>"])
+
+
+def _percent(tick: float) -> str:
+    return f"{tick:+.0f} %" if tick else "0"
 
 
 def _ticks(low: float, high: float) -> list[float]:
