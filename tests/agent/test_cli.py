@@ -248,6 +248,14 @@ def test_bench_sandbox_prints_ratios(call) -> None:
         assert text in out
 
 
+def test_bench_coco_finds_both_evaluators_equal(call) -> None:
+    status, out, _ = call("bench", "coco", "--images", "60")
+    assert status == 0
+    found = re.search(r"times as fast; the 12 statistics differ by (\S+) at most", out)
+    assert found is not None
+    assert float(found[1]) < 1e-6
+
+
 def test_score_refuses_two_metrics_of_one_name(call, pictures: Path, tmp_path: Path) -> None:
     file = tmp_path / "brightness.py"
     file.write_text(BRIGHTNESS)
