@@ -15,6 +15,7 @@ from rich.console import Console
 from scripted import GOOD, WRONG_AXIS, Scripted, block
 
 from metricsmith.agent import runs
+from metricsmith.agent.approval import Decision
 from metricsmith.agent.journal import Journal, first_difference, read_events
 from metricsmith.agent.models import ModelSettings
 from metricsmith.agent.run_folder import RunFolder
@@ -370,3 +371,67 @@ def test_changed_data_stop_a_run(
 def test_a_second_process_is_refused(finished: RunFolder, console: Console) -> None:
     with finished.locked(), pytest.raises(RunError, match="another process is working on this run"):
         runs.resume(RunFolder(finished.path), console)
+
+
+def test_a_person_hints_and_rejects_and_the_replay_knows_it(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console: Console
+) -> None:
+    decisions = [
+        Decision(decision="hint", reason="measure the height alone", by="person"),
+        Decision(decision="approve", by="person"),
+        Decision(decision="reject", reason="it says nothing new", by="person"),
+    ]
+    monkeypatch.setattr(runs, "_approver", lambda *_: lambda *_: decisions.pop(0))
+    height = GOOD.replace("(sample.boxes[:, 2] - sample.boxes[:, 0]) * ", "")
+    model = Scripted(
+        [
+            idea("BoxArea", "relabel", 0.5),
+            block(GOOD),
+            block(height),
+            LESSON,
+            idea("MinusArea", "filter", 0.2),
+            block(NEGATIVE),
+            LESSON,
+        ]
+    )
+    folder = begin(tmp_path / "asked", settings.model_copy(update={"rounds": 2}), model, monkeypatch, console)
+    assert decisions == []
+    revision, second_round = model.requests[2], model.requests[4]
+    assert "wishes: measure the height alone" in revision.messages[-1].content
+    assert "- measure the height alone" in second_round.messages[-1].content, "a hint stays"
+    judged = [event for event in read_events(folder.journal) if event["event"] == "judged"]
+    assert [event["verdict"] for event in judged][1:] == ["rejected"]
+    assert judged[1]["reason"] == "A person rejected it: it says nothing new"
+    monkeypatch.setattr(runs, "_approver", lambda *_: None)
+    runs.replay(folder, RunFolder(tmp_path / "again"), live_trials=False, data={}, console=console)
+
+
+def test_a_run_without_the_jail_says_so(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console: Console
+) -> None:
+    unsafe = settings.model_copy(update={"rounds": 1, "seeds": 1, "unsafe_no_sandbox": True})
+    model = Scripted([idea("BoxArea", "relabel", 0.5), block(GOOD), LESSON])
+    folder = begin(tmp_path / "unsafe", unsafe, model, monkeypatch, console)
+    assert [event["sandbox"] for event in read_events(folder.journal) if event["event"] == "unsafe"] == [
+        "none"
+    ]
+    assert "Generated code ran without a jail" in folder.report.read_text()
+
+
+def test_code_that_is_never_valid_is_parked_and_the_run_goes_on(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console: Console
+) -> None:
+    model = Scripted([idea("BoxArea", "filter", 0.2), *[block(WRONG_AXIS)] * 4, LESSON])
+    folder = begin(
+        tmp_path / "parked",
+        settings.model_copy(update={"rounds": 1, "seeds": 1}),
+        model,
+        monkeypatch,
+        console,
+    )
+    summary = json.loads(folder.summary.read_text())
+    assert [(row["verdict"], row["repairs"], row["map"]) for row in summary["rounds"]] == [
+        ("parked", 3, None)
+    ]
+    assert summary["test"]["best"] is None
+    assert "train on the random sample" in (tmp_path / "said.txt").read_text().replace("\n", " ")
