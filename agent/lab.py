@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from metricsmith.evaluation.card import describe
@@ -163,10 +164,10 @@ class Lab:
         """The control on val, mean over the seeds."""
         return numbers(self.control())
 
-    def keep_source(self, name: str, source: str) -> None:
-        """Write an approved metric's code to the run's folder, named by its hash."""
+    def place_of(self, name: str, source: str) -> Path:
+        """Where the run's folder keeps an approved metric's code: it is named by its hash."""
         digest = hashlib.sha256(source.encode()).hexdigest()
-        write_atomic(self.folder.metrics / f"{name}-{digest[:12]}.py", source)
+        return self.folder.metrics / f"{name}-{digest[:12]}.py"
 
     def control(self, split: Split = "val") -> list[Trial]:
         """Return the trials on equal-size random samples, one a seed."""

@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from metricsmith.evaluation.files import write_atomic
 from metricsmith.evaluation.scores import ScoreTable
 from metricsmith.evaluation.trials import gain, judge
 from metricsmith.sandbox import Failure
 
+from .accepted import MetricCard, accept
 from .approval import Approver, Decision
 from .author import Author, Candidate
 from .ideas import Idea
@@ -107,7 +109,7 @@ class Engineer:
             )
         if decision.decision == "reject":
             return unmeasured("rejected", f"A person rejected it: {decision.reason}")
-        self.lab.keep_source(idea.name, candidate.source)
+        write_atomic(self.lab.place_of(idea.name, candidate.source), candidate.source)
         table = self.lab.score(idea.name, candidate.source)
         if isinstance(table, Failure):
             return unmeasured("parked", f"It failed on the whole pool. {table}")
@@ -129,6 +131,8 @@ class Engineer:
             ar100_gain_pct=gained.ar100.relative,
             seeds_better=sum(difference > 0 for difference in gained.map.per_seed),
         )
+        if outcome.verdict == "kept":
+            self._accept(idea, candidate, outcome)
         return outcome, {
             **facts,
             "control": self.lab.control_numbers,
@@ -149,6 +153,21 @@ class Engineer:
         )
         self.lab.journal.record("judged", **outcome.model_dump())
         return outcome, {**outcome.model_dump(), "measured": outcome.curated is not None}
+
+    def _accept(self, idea: Idea, candidate: Candidate, outcome: Outcome) -> None:
+        card = MetricCard(
+            sha256=candidate.source_hash,
+            strategy=outcome.strategy,
+            run=self.lab.folder.name,
+            round=outcome.round,
+            dataset=self.lab.splits.pool.name,
+            model=self.author.model.name,
+            seeds=self.lab.settings.seeds,
+            map_gain_pct=outcome.map_gain_pct,
+            ar100_gain_pct=outcome.ar100_gain_pct,
+            **idea.model_dump(include={"name", "level", "suspicious", "description"}),
+        )
+        accept(self.lab.place_of(idea.name, candidate.source), card, candidate.source)
 
     def _ask(self, idea: Idea, candidate: Candidate, names: Sequence[str]) -> Mapping[str, Any]:
         return self.approve(idea, candidate, names).model_dump()

@@ -4,10 +4,22 @@ Imports nothing else of MetricSmith, and no torch, so that it starts fast.
 """
 
 from .failure import Failure
-from .interface import Metric, Predictions, Sample
+from .interface import Level, Metric, Predictions, Sample, Suspicious
 from .limits import Limits
 from .runner import score
 from .scores import Scores
 from .validation import Check, check
 
-__all__ = ["Check", "Failure", "Limits", "Metric", "Predictions", "Sample", "Scores", "check", "score"]
+__all__ = [
+    "Check",
+    "Failure",
+    "Level",
+    "Limits",
+    "Metric",
+    "Predictions",
+    "Sample",
+    "Scores",
+    "Suspicious",
+    "check",
+    "score",
+]

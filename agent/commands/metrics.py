@@ -14,6 +14,7 @@ from metricsmith.evaluation.scores import ScoreTable, write_scores
 from metricsmith.sandbox import Failure, Limits, check, score
 from metricsmith.sandbox.errors import DataError, MetricError
 
+from ..accepted import read_metric
 from ..display import Display
 from .options import Format, Images, SkipBad, Unsafe, console, errors
 
@@ -44,7 +45,7 @@ def _check(
     unsafe: Unsafe = False,
 ) -> None:
     """Validate one metric file and print what failed. Exit status 0 if it is accepted, else 1."""
-    source = _read(file)
+    source = read_metric(file)
     probe = []
     if data is not None:
         with Display(errors) as display:
@@ -90,7 +91,7 @@ def _score(
     limits = Limits(jailed=not unsafe)
     sources = {}
     for file in metric:
-        result = check(source := _read(file), limits=limits)
+        result = check(source := read_metric(file), limits=limits)
         if result.failure is not None:
             raise MetricError(result.failure)
         if result.name in sources:
@@ -110,12 +111,3 @@ def _score(
         tables.append(ScoreTable.of(name, scores.level, scores.suspicious, scores.values, dataset))
     write_scores(out, dataset, tables)
     console.print(f"{out}: {len(dataset)} images × {len(tables)} metrics", highlight=False, soft_wrap=True)
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise DataError(file, error.strerror or "cannot be read", remedy="name a metric file") from None
-    except UnicodeDecodeError:
-        raise DataError(file, "not a text file in UTF-8", remedy="name a metric file") from None

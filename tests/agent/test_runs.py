@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from rich.console import Console
 from scripted import GOOD, WRONG_AXIS, Scripted, block
 
 from metricsmith.agent import runs
+from metricsmith.agent.accepted import MetricCard, read_metric
 from metricsmith.agent.approval import Decision
 from metricsmith.agent.journal import Journal, first_difference, read_events
 from metricsmith.agent.models import ModelSettings
@@ -230,6 +232,17 @@ def test_relabelled_and_left_out_images_are_on_record(finished: RunFolder) -> No
     assert len(filtered["images"]) == 12
     assert len(filtered["left_out"]) == 5
     assert not set(filtered["left_out"]) & set(filtered["images"])
+
+
+def test_kept_metrics_have_a_card_beside_their_code(finished: RunFolder) -> None:
+    judged = [event for event in read_events(finished.journal) if event["event"] == "judged"]
+    kept = {event["metric"] for event in judged if event["verdict"] == "kept"}
+    cards = [MetricCard.model_validate_json(file.read_bytes()) for file in finished.metrics.glob("*.json")]
+    assert {card.name for card in cards} == kept
+    for card in cards:
+        (file,) = finished.metrics.glob(f"{card.name}-*.py")
+        assert hashlib.sha256(read_metric(file).encode()).hexdigest() == card.sha256
+        assert (card.run, card.dataset, card.model) == ("squares", "squares0", "scripted")
 
 
 def test_resuming_a_finished_run_does_nothing_again(
