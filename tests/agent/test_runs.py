@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 from scripted import GOOD, WRONG_AXIS, Scripted, block
 
-from metricsmith.agent import runs
+from metricsmith.agent import loop, runs
 from metricsmith.agent.accepted import MetricCard, read_metric
 from metricsmith.agent.approval import Decision
 from metricsmith.agent.journal import Journal, first_difference, read_events
@@ -234,15 +234,25 @@ def test_relabelled_and_left_out_images_are_on_record(finished: RunFolder) -> No
     assert not set(filtered["left_out"]) & set(filtered["images"])
 
 
-def test_kept_metrics_have_a_card_beside_their_code(finished: RunFolder) -> None:
-    judged = [event for event in read_events(finished.journal) if event["event"] == "judged"]
-    kept = {event["metric"] for event in judged if event["verdict"] == "kept"}
-    cards = [MetricCard.model_validate_json(file.read_bytes()) for file in finished.metrics.glob("*.json")]
-    assert {card.name for card in cards} == kept
-    for card in cards:
-        (file,) = finished.metrics.glob(f"{card.name}-*.py")
-        assert hashlib.sha256(read_metric(file).encode()).hexdigest() == card.sha256
-        assert (card.run, card.dataset, card.model) == ("squares", "squares0", "scripted")
+def test_what_is_kept_gets_a_card_and_a_look_at_test(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console: Console
+) -> None:
+    """Four steps of training judge nothing, so the verdict is given."""
+    monkeypatch.setattr(loop, "judge", lambda _: "kept")
+    model = Scripted([idea("BoxArea", "relabel", 0.5), block(GOOD), LESSON])
+    one = settings.model_copy(update={"rounds": 1})
+    folder = begin(tmp_path / "kept", one, model, monkeypatch, console)
+    (file,) = folder.metrics.glob("*.py")
+    card = MetricCard.model_validate_json(file.with_suffix(".json").read_bytes())
+    assert hashlib.sha256(read_metric(file).encode()).hexdigest() == card.sha256
+    assert (card.name, card.run, card.round, card.model) == ("BoxArea", "kept", 1, "scripted")
+    best = json.loads(folder.summary.read_text())["test"]["best"]
+    assert (best["metric"], best["strategy"], best["round"]) == ("BoxArea", "relabel 50 %", 1)
+    test_trials = [json.loads(f.read_text())["map"] for f in folder.trials.glob("test-curated-1-*.json")]
+    assert len(test_trials) == 2
+    assert best["map"] == round(sum(test_trials) / 2, 4)
+    assert "round 1: BoxArea" in (tmp_path / "said.txt").read_text()
+    assert "On the test split, looked at once" in folder.report.read_text()
 
 
 def test_resuming_a_finished_run_does_nothing_again(
