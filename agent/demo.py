@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from metricsmith.evaluation.panda import make_panda
+from metricsmith.sandbox.errors import RunError
 
 from .display import Display
 from .run_folder import RunFolder
@@ -21,8 +22,12 @@ __all__ = ["demo"]
 def demo(folder: Path, console: Console) -> Summary:
     """Draw the pandas unless they are there, and replay the recorded run with live trials.
 
-    Goes on with the last demo in `folder` if it was interrupted; otherwise starts another one.
+    Goes on with the last demo in `folder` if it was interrupted; otherwise starts another one. RunError: there
+    is no recorded run.
     """
+    record = files(__package__).joinpath("recordings", "panda")
+    if not record.joinpath("config.json").is_file():
+        raise RunError(f"{record}: the run that the demo replays has not been recorded yet; see the README")
     data = folder / "data" / "panda"
     with Display(console) as display:
         make_panda(data, progress=display.progress)
@@ -32,6 +37,6 @@ def demo(folder: Path, console: Console) -> Summary:
             break
         if not run.report.exists():  # the last file that a run writes
             return resume(run, console)
-    with as_file(files(__package__).joinpath("recordings", "panda")) as record:
+    with as_file(record) as path:
         overrides = {"data": data, "cache": folder / "cache"}
-        return replay(RunFolder(record), run, live_trials=True, data=overrides, console=console)
+        return replay(RunFolder(path), run, live_trials=True, data=overrides, console=console)
