@@ -22,8 +22,8 @@ __all__ = ["demo"]
 def demo(folder: Path, console: Console) -> Summary:
     """Draw the pandas unless they are there, and replay the recorded run with live trials.
 
-    Goes on with the last demo in `folder` if it was interrupted; otherwise starts another one. RunError: there
-    is no recorded run.
+    Goes on with the last demo in `folder` if it was interrupted; otherwise starts another one.
+    RunError: there is no recorded run.
     """
     record = files(__package__).joinpath("recordings", "panda")
     if not record.joinpath("config.json").is_file():
