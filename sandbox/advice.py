@@ -25,21 +25,22 @@ _BY_KIND = {
         "Leave out double-underscore attributes; a metric needs only arrays and arithmetic."
     ),
     "forbidden-call": (
-        "Leave the call out; everything a metric may know is in `sample`, and all it gives is scores."
+        "Leave the call out; the image is sample.image, read already, and all that a metric gives is scores."
     ),
     "forbidden-import": f"Use only {_IMPORTS} and metricsmith.sandbox.",
     "many-metric-classes": "Keep one subclass of Metric; turn the others into functions.",
-    "mutated-input": "Copy before writing: image = sample.image.copy().",
+    "mutated-input": "Make a new array: image = sample.image.copy(), or sample.image / 255.0 for floats.",
     "no-measure": "Define measure(self, sample: Sample) in the class.",
     "no-metric-class": (
         "Define one class that inherits from metricsmith.sandbox.Metric, built without arguments."
     ),
     "not-deterministic": (
         "Use no clock and no unseeded random numbers (np.random.default_rng(0), made inside "
-        "measure, is fine), and keep nothing on self or in globals between calls of measure."
+        "measure, is fine), and keep nothing on self or in globals between calls of measure: of other "
+        "frames there are previous_boxes and next_boxes, of other images what rank gets."
     ),
     "not-finite": (
-        "Guard the divisor with np.maximum(x, 1e-6), the argument of log and sqrt with "
+        "Guard the divisor and the argument of log with np.maximum(x, 1e-6), that of sqrt with "
         "np.maximum(x, 0), and skip empty crops before taking a mean, std or max."
     ),
     "out-of-memory": (

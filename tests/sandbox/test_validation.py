@@ -114,8 +114,8 @@ np.zeros(0) for no boxes at object level and a fixed score everywhere else.""",
 Failed in stage fixtures: not-finite (the fixture "a box without width and one without height").
 measure returned nan or inf: 2 of 3, the first at index 1
 Returned: float32 array of shape (3,), from 0 to 0
-Advice: Guard the divisor with np.maximum(x, 1e-6), the argument of log and sqrt with np.maximum(x, 0), and \
-skip empty crops before taking a mean, std or max.""",
+Advice: Guard the divisor and the argument of log with np.maximum(x, 1e-6), that of sqrt with \
+np.maximum(x, 0), and skip empty crops before taking a mean, std or max.""",
     ),
     "division by no boxes": (
         metric("return 1 / len(sample.boxes)"),
@@ -207,7 +207,7 @@ Advice: cv2 takes uint8 or float32 arrays that are not empty: skip crops without
 Failed in stage fixtures: mutated-input{FIRST}
 ValueError: output array is read-only
 Line 9: image /= 255
-Advice: Copy before writing: image = sample.image.copy().""",
+Advice: Make a new array: image = sample.image.copy(), or sample.image / 255.0 for floats.""",
     ),
     "writing into the image": (
         metric("sample.image[:] = 0\nreturn 1.0"),
@@ -215,7 +215,7 @@ Advice: Copy before writing: image = sample.image.copy().""",
 Failed in stage fixtures: mutated-input{FIRST}
 ValueError: assignment destination is read-only
 Line 8: sample.image[:] = 0
-Advice: Copy before writing: image = sample.image.copy().""",
+Advice: Make a new array: image = sample.image.copy(), or sample.image / 255.0 for floats.""",
     ),
     "no previous frame": (
         metric("return float(len(sample.previous_boxes))"),
@@ -240,8 +240,8 @@ previous_boxes, previous_labels, next_boxes, next_labels; the last four, group a
 Failed in stage fixtures: not-finite (rank of 1 row).
 rank returned nan or inf: 1 of 1, the first at index 0
 Returned: float64 array of shape (1,)
-Advice: Guard the divisor with np.maximum(x, 1e-6), the argument of log and sqrt with np.maximum(x, 0), and \
-skip empty crops before taking a mean, std or max.""",
+Advice: Guard the divisor and the argument of log with np.maximum(x, 1e-6), that of sqrt with \
+np.maximum(x, 0), and skip empty crops before taking a mean, std or max.""",
     ),
     "max of no rows": (
         metric("return sample.boxes[:, 0]", level="object", rank="return m / max(1.0, m.max())"),
@@ -322,7 +322,8 @@ Advice: Check the shapes, dtypes and contiguity of what goes into numpy and cv2;
 Failed in stage sample: not-deterministic.
 measure gave the same image other numbers in another process and order
 Advice: Use no clock and no unseeded random numbers (np.random.default_rng(0), made inside measure, is \
-fine), and keep nothing on self or in globals between calls of measure.""",
+fine), and keep nothing on self or in globals between calls of measure: of \
+other frames there are previous_boxes and next_boxes, of other images what rank gets.""",
     ),
     "score that depends on the order": (
         metric("self.n = getattr(self, 'n', 0) + 1\nreturn self.n"),
@@ -334,7 +335,8 @@ fine), and keep nothing on self or in globals between calls of measure.""",
 Failed in stage sample: not-deterministic.
 rank gave the same measurements other scores in another process
 Advice: Use no clock and no unseeded random numbers (np.random.default_rng(0), made inside measure, is \
-fine), and keep nothing on self or in globals between calls of measure.""",
+fine), and keep nothing on self or in globals between calls of measure: of \
+other frames there are previous_boxes and next_boxes, of other images what rank gets.""",
     ),
     "constant": (
         metric("return np.ones(len(sample.boxes))", level="object"),
