@@ -41,9 +41,8 @@ class MetricCard(BaseModel):
     ar100_gain_pct: float | None
 
 
-def accept(file: Path, card: MetricCard, source: str) -> None:
-    """Write the metric to `file` and its card beside it."""
-    write_atomic(file, source)
+def accept(file: Path, card: MetricCard) -> None:
+    """Write the card of the metric in `file` beside it."""
     write_atomic(file.with_suffix(".json"), card.model_dump_json(indent=2) + "\n")
 
 

@@ -167,7 +167,7 @@ class Engineer:
             ar100_gain_pct=outcome.ar100_gain_pct,
             **idea.model_dump(include={"name", "level", "suspicious", "description"}),
         )
-        accept(self.lab.place_of(idea.name, candidate.source), card, candidate.source)
+        accept(self.lab.place_of(idea.name, candidate.source), card)
 
     def _ask(self, idea: Idea, candidate: Candidate, names: Sequence[str]) -> Mapping[str, Any]:
         return self.approve(idea, candidate, names).model_dump()

@@ -192,6 +192,13 @@ class Child:
             self._cpu = time.clock_gettime((~self._pid << 3) | _CPUCLOCK_SCHED)
         return self._cpu
 
+    @property
+    def is_dead(self) -> bool:
+        """Whether it has ended; whatever it wrote before is in its pipes by then."""
+        poll = select.poll()
+        poll.register(self.died, select.POLLIN)
+        return bool(poll.poll(0))
+
     def end(self) -> int:
         """Kill whatever is left of it; its exit status, or minus the signal that ended it."""
         if self._status is None:

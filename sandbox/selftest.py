@@ -66,13 +66,7 @@ def _frame(child: Child) -> Frame:
             part = os.read(child.results, FRAME - len(data))
         except BlockingIOError:
             part = b""
-        if not part and (time.monotonic() > deadline or _ready(child.died)):
+        if not part and (time.monotonic() > deadline or child.is_dead):
             raise UnsafeError("the self-test of the jail ended without an answer")
         data += part
     return decode(data)
-
-
-def _ready(fd: int) -> bool:
-    poll = select.poll()
-    poll.register(fd, select.POLLIN)
-    return bool(poll.poll(0))

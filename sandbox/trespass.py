@@ -1,7 +1,7 @@
 """Everything that a jail must forbid, tried from within: the self-test of the walls.
 
-Each attempt is a real system call on something that exists. What succeeds is a breach. Runs in a jailed child
-before any metric does; outside of a jail it would leave things behind, so it is called nowhere else.
+Each attempt is a real system call, and what is not refused is a breach. Runs in a jailed child before any
+metric does; outside of a jail it would leave things behind, so it is called nowhere else.
 """
 
 from __future__ import annotations
@@ -68,16 +68,18 @@ ATTEMPTS: dict[str, Callable[[], object]] = {
     "become-another-user": lambda: os.setuid(65534),
     "change-a-limit-of-another": lambda: _raw(_libc.prlimit(_PARENT, 0, None, b"\0" * 16)),
 }
-"""By name, what must fail with an OSError, or with RuntimeError for a thread."""
+"""By name, what must be refused: by a PermissionError, or for a thread by a RuntimeError."""
 
 
 def breaches() -> list[str]:
-    """The names of the attempts that succeeded."""
+    """The names of the attempts that were not refused; one that fails otherwise had got past the walls."""
     found = []
     for name, attempt in ATTEMPTS.items():
         try:
             attempt()
-        except (OSError, RuntimeError):
+        except (PermissionError, RuntimeError):
             continue
+        except OSError:
+            pass
         found.append(name)
     return found

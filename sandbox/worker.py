@@ -6,7 +6,6 @@ that comes from the child: not counts, not numbers, not text.
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import signal
@@ -119,7 +118,7 @@ class Worker:
             scipy="scipy" in self._source,
             jailed=self._limits.jailed,
         )
-        fd = pack_bytes(json.dumps({"source": self._source}).encode())
+        fd = pack_bytes(self._source.encode())
         self._child.send(COMMAND.pack(Command.LOAD, 0, 0), [fd])
         os.close(fd)
         self._expect("starting", _START_SECONDS)
@@ -149,8 +148,8 @@ class Worker:
 
     def pump(self) -> None:
         """Take in what the child sent and printed, then see whether it died or is late."""
-        # asked first: whatever a dead child wrote is in its pipes by now
-        dead = self._is_dead()
+        assert self._child is not None
+        dead = self._child.is_dead  # asked before its pipes are read
         try:
             self._take_frames()
             self._take_output()
@@ -175,12 +174,6 @@ class Worker:
         if self._child is not None:
             self._child.end()
             self._task = None
-
-    def _is_dead(self) -> bool:
-        assert self._child is not None
-        poll = select.poll()
-        poll.register(self._child.died, select.POLLIN)
-        return bool(poll.poll(0))
 
     def _take_frames(self) -> None:
         assert self._child is not None
