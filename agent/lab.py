@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from metricsmith.evaluation.card import describe
-from metricsmith.evaluation.curation import Curation, Strategy, curate
+from metricsmith.evaluation.curation import Curation, Strategy, curate, relabel_at_random
 from metricsmith.evaluation.dataset import Dataset, Image
 from metricsmith.evaluation.detectors import Detector
-from metricsmith.evaluation.draws import control_draw
+from metricsmith.evaluation.draws import control_draw, oracle_draw
 from metricsmith.evaluation.files import write_atomic
 from metricsmith.evaluation.out_of_fold import out_of_fold, read_predictions, write_predictions
 from metricsmith.evaluation.progress import Progress, silent
@@ -51,6 +51,8 @@ class Lab:
     folder: RunFolder
     journal: Journal
     progress: Progress = silent
+    harmed: frozenset[int | str] | None = None
+    """The pool's images with mistakes, where a ledger tells them; only `oracle` looks at it."""
     tables: dict[str, ScoreTable] = field(default_factory=dict)
     """The scores so far by metric, in the order of the rounds."""
     _trials: dict[tuple[int, str, Split, int], Trial] = field(default_factory=dict)
@@ -178,6 +180,48 @@ class Lab:
             for seed in self.seeds
         ]
 
+    def rivals(self, strategy: Strategy) -> dict[str, list[Trial]]:
+        """Return all that a curation must beat on val, by its name."""
+        control, random_relabel = self.control(), self.random_relabel(strategy)
+        return {"control": control} | ({"random_relabel": random_relabel} if random_relabel else {})
+
+    def random_relabel(self, strategy: Strategy, split: Split = "val") -> list[Trial] | None:
+        """Return the trials that `relabel` must beat: as many images relabelled, chosen at random.
+
+        None for any other strategy: the control is all it must beat.
+        """
+        if strategy.kind != "relabel":
+            return None
+        trials = []
+        for seed in self.seeds:
+            curation = relabel_at_random(
+                self.splits.pool,
+                strategy.fraction,
+                budget=self.budget,
+                seed=seed,
+                reference=self.reference,
+            )
+            arm = f"random relabel {strategy.fraction:g}"
+            trials.append(self._trial(0, arm, split, seed, curation.images))
+        return trials
+
+    def oracle(self, split: Split = "test") -> list[Trial] | None:
+        """Return the trials on random samples of the pool's unharmed images; None without a ledger.
+
+        None, too, where there are fewer of them than the budget.
+        """
+        if self.harmed is None:
+            return None
+        pool = self.splits.pool
+        ids = [image.id for image in pool.images]
+        trials = []
+        for seed in self.seeds:
+            drawn = oracle_draw(ids, self.budget, seed, self.harmed)
+            if drawn is None:
+                return None
+            trials.append(self._trial(0, "oracle", split, seed, pool.subset(drawn).images))
+        return trials
+
     def curated(
         self, number: int, table: ScoreTable, strategy: Strategy, split: Split = "val"
     ) -> list[Trial]:
@@ -200,7 +244,7 @@ class Lab:
         def compute() -> dict[str, Any]:
             self.prepare()
             held_out = self.splits.val if split == "val" else self.splits.test
-            what = f"{'control' if arm == 'control' else f'round {number}'}, seed {seed}, {split}"
+            what = f"{f'round {number}' if number else arm}, seed {seed}, {split}"
             trial, detections = run_trial(
                 self.detector,
                 images,
@@ -209,7 +253,7 @@ class Lab:
                 seed=seed,
                 progress=lambda step, done, total: self.progress(f"{what}: {step}", done, total),
             )
-            name = f"{split}-{arm}-{number}-{seed}"
+            name = f"{split}-{arm.replace(' ', '-')}-{number}-{seed}"
             write_predictions(
                 self.folder.trials / f"{name}.npz",
                 dict(zip((image.id for image in held_out.images), detections, strict=True)),

@@ -21,7 +21,7 @@ from .approval import Approver, Decision
 from .author import Author, Candidate
 from .ideas import Idea
 from .lab import Lab, numbers
-from .outcome import Outcome, Verdict
+from .outcome import Outcome, Verdict, Versus
 from .summary import Summary, conclude
 
 __all__ = ["Engineer"]
@@ -68,10 +68,7 @@ class Engineer:
                 "description": idea.description,
                 "measured": outcome.curated is not None,
                 **outcome.model_dump(
-                    include={
-                        *("verdict", "reason", "lesson", "next"),
-                        *("map_gain_pct", "ar100_gain_pct", "seeds_better"),
-                    }
+                    include={"verdict", "reason", "lesson", "next", "control", "random_relabel"}
                 ),
             }
             for idea, outcome in zip(self.ideas, self.outcomes, strict=True)
@@ -115,27 +112,24 @@ class Engineer:
             return unmeasured("parked", f"It failed on the whole pool. {table}")
         if table.summary().distinct < 2:
             return unmeasured("uninformative", "Every score is the same.")
-        rivals = [past.name for past in self.ideas if past.strategy.kind == idea.strategy.kind]
-        if twin := self.lab.twin(table, rivals):
+        earlier = [past.name for past in self.ideas if past.strategy.kind == idea.strategy.kind]
+        if twin := self.lab.twin(table, earlier):
             return unmeasured("redundant", f"It ranks the images as {twin} does.")
-        control, curated = self.lab.control(), self.lab.curated(number, table, idea.strategy)
-        gained = gain(curated, control)
+        curated = self.lab.curated(number, table, idea.strategy)
+        rivals = self.lab.rivals(idea.strategy)
+        gains = {name: gain(curated, trials) for name, trials in rivals.items()}
         outcome, facts = self._judged(
             number,
             idea,
             candidate,
-            judge(gained),
+            judge(*gains.values()),
             curated=numbers(curated),
-            map_gain_pct=gained.map.relative,
-            ap50_gain_pct=gained.ap50.relative,
-            ar100_gain_pct=gained.ar100.relative,
-            seeds_better=sum(difference > 0 for difference in gained.map.per_seed),
+            **{name: Versus.of(gained, numbers(rivals[name])) for name, gained in gains.items()},
         )
         if outcome.verdict == "kept":
             self._accept(idea, candidate, outcome)
         return outcome, {
             **facts,
-            "control": self.lab.control_numbers,
             "rows": len(table.values),
             "scores": spread(table),
         }

@@ -49,6 +49,18 @@ def round_table(outcomes: Sequence[Outcome], control: Numbers, seeds: int) -> Ta
             str(outcome.repairs + 1),
             f"[{colour}]{outcome.verdict}[/]",
         )
+        if versus := outcome.random_relabel:
+            table.add_row(
+                "",
+                "[dim]as many relabelled at random[/]",
+                str(versus.other.images),
+                f"{versus.other.map:.3f}",
+                _gain(_over_control(versus.other.map, control.map)),
+                f"{versus.other.ar100:.3f}",
+                _gain(_over_control(versus.other.ar100, control.ar100)),
+                "",
+                "",
+            )
     return table
 
 
@@ -62,6 +74,18 @@ def final_table(summary: Summary) -> Table:
         table.add_column(heading, justify="right")
     control, best = summary.test.control, summary.test.best
     table.add_row("random sample", f"{control.map:.3f}", "", f"{control.ar100:.3f}", "")
+    for name, other in (
+        ("as many relabelled at random", summary.test.random_relabel),
+        ("oracle: random unharmed images", summary.test.oracle),
+    ):
+        if other:
+            table.add_row(
+                f"[dim]{name}[/]",
+                f"{other.map:.3f}",
+                _gain(_over_control(other.map, control.map)),
+                f"{other.ar100:.3f}",
+                _gain(_over_control(other.ar100, control.ar100)),
+            )
     if best:
         table.add_row(
             f"round {best.round}: {best.metric} ({best.strategy})",
@@ -71,6 +95,10 @@ def final_table(summary: Summary) -> Table:
             _gain(best.ar100_gain_pct),
         )
     return table
+
+
+def _over_control(value: float, control: float) -> float | None:
+    return 100 * (value / control - 1) if control > 0 else None
 
 
 def _gain(percent: float | None) -> str:

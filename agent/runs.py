@@ -13,8 +13,7 @@ from rich.console import Console
 
 from metricsmith.evaluation.dataset import Dataset
 from metricsmith.evaluation.detectors import make_detector
-from metricsmith.evaluation.split_folders import Source, open_splits
-from metricsmith.evaluation.splits import Splits
+from metricsmith.evaluation.split_folders import DataSets, Source, open_splits
 from metricsmith.sandbox.errors import RunError
 
 from .approval import Approver, Ask, Auto
@@ -34,9 +33,6 @@ from .summary import Summary
 from .transcript import Recorded, Transcript
 
 __all__ = ["begin", "replay", "resume"]
-
-_Data = tuple[Splits, Dataset | None]
-"""The splits and the reference."""
 
 RECORDED_KINDS = frozenset({"trial", "approval"})
 """What a strict replay takes from the record: training takes minutes, and a person is not there."""
@@ -95,7 +91,7 @@ def _replay(
     folder: RunFolder,
     record: RunFolder,
     settings: Settings,
-    data: _Data,
+    data: DataSets,
     *,
     live_trials: bool,
     console: Console,
@@ -125,7 +121,7 @@ def _replay(
 def _carry_through(
     folder: RunFolder,
     settings: Settings,
-    data: _Data,
+    data: DataSets,
     speaker: LanguageModel,
     journal: Journal,
     console: Console,
@@ -156,7 +152,7 @@ def _carry_through(
     return summary
 
 
-def _read_data(settings: Settings, console: Console) -> _Data:
+def _read_data(settings: Settings, console: Console) -> DataSets:
     source = Source(
         data=settings.data,
         val=settings.val,
@@ -170,8 +166,8 @@ def _read_data(settings: Settings, console: Console) -> _Data:
         return open_splits(source, seed=settings.seed, progress=display.progress)
 
 
-def _lab(folder: RunFolder, settings: Settings, data: _Data, journal: Journal, display: Display) -> Lab:
-    splits, reference = data
+def _lab(folder: RunFolder, settings: Settings, data: DataSets, journal: Journal, display: Display) -> Lab:
+    splits = data.splits
     journal.record(
         "started",
         dataset=splits.pool.name,
@@ -190,7 +186,16 @@ def _lab(folder: RunFolder, settings: Settings, data: _Data, journal: Journal, d
     if settings.unsafe_no_sandbox:
         journal.record("unsafe", sandbox="none")
     detector = make_detector(settings.detector, settings.cache)
-    return Lab(splits, reference, detector, settings, folder, journal, display.progress)
+    return Lab(
+        splits,
+        data.reference,
+        detector,
+        settings,
+        folder,
+        journal,
+        progress=display.progress,
+        harmed=data.harmed,
+    )
 
 
 def _approver(settings: Settings, display: Display) -> Approver:

@@ -28,7 +28,7 @@ class Score(_Frozen):
 
 
 class RoundSummary(_Frozen):
-    """One round; the numbers are None where nothing was measured."""
+    """One round; the numbers are None where nothing was measured. Gains are over the control."""
 
     round: int
     metric: str
@@ -40,6 +40,8 @@ class RoundSummary(_Frozen):
     ar100_gain_pct: float | None
     repairs: int
     verdict: str
+    random_relabel: Score | None
+    """The control with as many images relabelled at random, where the strategy is relabel."""
 
 
 class AverageGain(_Frozen):
@@ -56,7 +58,17 @@ class Best(Score):
     metric: str
     strategy: str
     map_gain_pct: float | None
+    map_interval_pct: tuple[float, float] | None
+    """95 %, of the mean; None for a single seed."""
     ar100_gain_pct: float | None
+    ar100_interval_pct: tuple[float, float] | None
+
+
+class Share(_Frozen):
+    """The best curation's gain over the control as a share of the oracle's; None where that gains nothing."""
+
+    map: float | None
+    ar100: float | None
 
 
 class TestScores(_Frozen):
@@ -66,6 +78,11 @@ class TestScores(_Frozen):
 
     control: Score
     best: Best | None
+    random_relabel: Score | None = None
+    """The control with as many images relabelled at random, where the best curation relabels."""
+    oracle: Score | None = None
+    """A random sample of the pool's unharmed images, where a ledger tells them."""
+    share_of_oracle: Share | None = None
 
 
 class Summary(_Frozen):
@@ -91,17 +108,21 @@ def best_round(outcomes: Sequence[Outcome]) -> Outcome | None:
 def conclude(lab: Lab, ideas: Sequence[Idea], outcomes: Sequence[Outcome]) -> Summary:
     """Evaluate the control and the best curation on test, write `summary.json` and return it."""
     control = lab.control("test")
-    best = None
+    oracle = lab.oracle("test")
+    best = random_relabel = None
     if winner := best_round(outcomes):
         idea = ideas[winner.round - 1]
         trials = lab.curated(winner.round, lab.tables[idea.name], idea.strategy, "test")
+        random_relabel = lab.random_relabel(idea.strategy, "test")
         gained = gain(trials, control)
         best = Best(
             round=winner.round,
             metric=winner.metric,
             strategy=winner.strategy,
             map_gain_pct=gained.map.relative,
+            map_interval_pct=gained.map.relative_interval,
             ar100_gain_pct=gained.ar100.relative,
+            ar100_interval_pct=gained.ar100.relative_interval,
             **_score(numbers(trials)).model_dump(),
         )
     summary = Summary(
@@ -115,7 +136,13 @@ def conclude(lab: Lab, ideas: Sequence[Idea], outcomes: Sequence[Outcome]) -> Su
             map_pct=_mean([outcome.map_gain_pct for outcome in outcomes]),
             ar100_pct=_mean([outcome.ar100_gain_pct for outcome in outcomes]),
         ),
-        test=TestScores(control=_score(numbers(control)), best=best),
+        test=TestScores(
+            control=_score(numbers(control)),
+            best=best,
+            random_relabel=_score(numbers(random_relabel)) if random_relabel else None,
+            oracle=_score(numbers(oracle)) if oracle else None,
+            share_of_oracle=_share(best, numbers(control), numbers(oracle)) if best and oracle else None,
+        ),
     )
     write_atomic(lab.folder.summary, summary.model_dump_json(indent=2) + "\n")
     lab.journal.record("finished", test=summary.test.model_dump())
@@ -126,15 +153,25 @@ def _score(means: Numbers) -> Score:
     return Score(map=round(means.map, 4), ar100=round(means.ar100, 4))
 
 
+def _share(best: Best, control: Numbers, oracle: Numbers) -> Share:
+    def share(own: float, base: float, most: float) -> float | None:
+        return round((own - base) / (most - base), 3) if most > base else None
+
+    return Share(
+        map=share(best.map, control.map, oracle.map), ar100=share(best.ar100, control.ar100, oracle.ar100)
+    )
+
+
 def _row(outcome: Outcome) -> RoundSummary:
     curated = outcome.curated
     return RoundSummary(
         images=curated.images if curated else None,
         map=round(curated.map, 4) if curated else None,
         ar100=round(curated.ar100, 4) if curated else None,
-        **outcome.model_dump(
-            include={"round", "metric", "strategy", "repairs", "verdict", "map_gain_pct", "ar100_gain_pct"}
-        ),
+        map_gain_pct=outcome.map_gain_pct,
+        ar100_gain_pct=outcome.ar100_gain_pct,
+        random_relabel=_score(outcome.random_relabel.other) if outcome.random_relabel else None,
+        **outcome.model_dump(include={"round", "metric", "strategy", "repairs", "verdict"}),
     )
 
 

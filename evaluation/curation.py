@@ -20,7 +20,7 @@ from .dataset import Dataset, Image
 from .draws import control_draw, permutation, spread
 from .scores import ScoreTable
 
-__all__ = ["Curation", "Strategy", "curate"]
+__all__ = ["Curation", "Strategy", "curate", "relabel_at_random"]
 
 Id = int | str
 _BINS = 10
@@ -72,7 +72,7 @@ class Curation:
     left_out: tuple[Id, ...] = ()
     """The images that `filter` kept from being drawn, the most suspicious first."""
     relabelled: tuple[Id, ...] = ()
-    """The images whose boxes are the reference's, the most suspicious first."""
+    """The images whose boxes are the reference's, the most suspicious first (or in random order)."""
     effective_fraction: float = 0.0
     """The share of images really left out or labelled anew: whole images, and enough left for the budget."""
 
@@ -111,19 +111,36 @@ def curate(
         kept = set(ids) - set(left_out)
         drawn = [item for item in permutation(ids, seed) if item in kept][:budget]
         return Curation(_pick(pool, drawn), left_out=left_out, effective_fraction=len(left_out) / len(ids))
+    chosen = set(control)
+    suspects = [item for item in _most_suspicious(ids, table, len(ids)) if item in chosen]
+    return _relabelled(pool, control, suspects[: round(strategy.fraction * budget)], reference)
+
+
+def relabel_at_random(
+    pool: Dataset, fraction: float, *, budget: int, seed: int, reference: Dataset | None
+) -> Curation:
+    """What `relabel` must beat: the same draw, as many of its images labelled anew, chosen at random.
+
+    A larger fraction contains every smaller one. DataError as for `curate`.
+    """
+    ids = [image.id for image in pool.images]
+    control = control_draw(ids, budget, seed)
+    # The order of the draw is random within it, too.
+    return _relabelled(pool, control, permutation(ids, seed)[: round(fraction * budget)], reference)
+
+
+def _relabelled(
+    pool: Dataset, drawn: Iterable[Id], relabelled: Sequence[Id], reference: Dataset | None
+) -> Curation:
     if reference is None:
         raise DataError(
             pool.root,
             "relabel needs a reference, the labels an annotator would give",
             remedy="give a reference data set, or use filter or stratify",
         )
-    drawn_images = _pick(pool, control)
-    order = _most_suspicious(ids, table, len(ids))
-    chosen = set(control)
-    relabelled = tuple(item for item in order if item in chosen)[: round(strategy.fraction * budget)]
     answers = _reference_boxes(pool, reference, set(relabelled))
-    images = tuple(answers.get(image.id, image) for image in drawn_images)
-    return Curation(images, relabelled=relabelled, effective_fraction=len(relabelled) / budget)
+    images = tuple(answers.get(image.id, image) for image in _pick(pool, drawn))
+    return Curation(images, relabelled=tuple(relabelled), effective_fraction=len(relabelled) / len(images))
 
 
 def _pick(pool: Dataset, ids: Iterable[Id]) -> tuple[Image, ...]:

@@ -7,13 +7,13 @@ is what makes their difference a paired one. This module draws; it judges no ima
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 
 import numpy as np
 
 from metricsmith.sandbox.errors import DataError
 
-__all__ = ["control_draw", "permutation", "spread"]
+__all__ = ["control_draw", "oracle_draw", "permutation", "spread"]
 
 Id = int | str
 
@@ -41,6 +41,19 @@ def control_draw(ids: Sequence[Id], budget: int, seed: int) -> list[Id]:
             remedy=f"choose a budget from 1 to {len(ids)} images",
         )
     drawn = set(permutation(ids, seed)[:budget])
+    return [item for item in ids if item in drawn]
+
+
+def oracle_draw(ids: Sequence[Id], budget: int, seed: int, harmed: Collection[Id]) -> list[Id] | None:
+    """`budget` of the ids that are not harmed, in the order given; None if there are fewer of them.
+
+    It shares with `control_draw` of the same seed every image that is not harmed: what a filter that knows
+    every mistake would draw.
+    """
+    sound = [item for item in permutation(ids, seed) if item not in harmed][:budget]
+    if len(sound) < budget:
+        return None
+    drawn = set(sound)
     return [item for item in ids if item in drawn]
 
 

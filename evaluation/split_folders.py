@@ -1,7 +1,8 @@
 """Pool, val, test and reference from what a user points at: one data set, or a folder that holds its splits.
 
 A folder holds splits when each of `pool` (or `train`), `val` (or `valid`, `validation`) and `test` is a
-folder or a `.json` file in it; `reference`, the pool with trusted labels, may lie beside them.
+folder or a `.json` file in it; `reference`, the pool with trusted labels, may lie beside them, and so may
+`ledger.jsonl`, the mistakes that were put into the pool, which only measurements of the product itself use.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from pathlib import Path
 
 from metricsmith.sandbox.errors import DataError
 
+from .corruption import harmed_images, read_ledger
 from .dataset import Dataset
 from .progress import Progress, silent
 from .readers import read_dataset
 from .splits import Splits, split_by_group
 
-__all__ = ["Source", "align_classes", "find_splits", "open_splits"]
+__all__ = ["DataSets", "Source", "align_classes", "find_splits", "open_splits"]
 
 _NAMES = {
     "pool": ("pool", "train", "training"),
@@ -39,6 +41,17 @@ class Source:
     skip_bad: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class DataSets:
+    """All that a run works on."""
+
+    splits: Splits
+    reference: Dataset | None = None
+    """The pool with trusted labels."""
+    harmed: frozenset[int | str] | None = None
+    """The pool's images with mistakes, where a ledger tells them."""
+
+
 def find_splits(folder: Path) -> dict[str, Path]:
     """Return the splits that lie in `folder` by their role, or nothing where pool, val or test is missing.
 
@@ -54,10 +67,8 @@ def find_splits(folder: Path) -> dict[str, Path]:
     return found if {"pool", "val", "test"} <= found.keys() else {}
 
 
-def open_splits(
-    source: Source, *, seed: int = 0, progress: Progress = silent
-) -> tuple[Splits, Dataset | None]:
-    """Return the splits, and the reference if there is one; all share the pool's classes.
+def open_splits(source: Source, *, seed: int = 0, progress: Progress = silent) -> DataSets:
+    """Return the splits, and the reference and the ledger if there are any; all share the pool's classes.
 
     DataError: only one of val and test is given, an image is in two splits, or anything a reader raises.
     """
@@ -87,12 +98,29 @@ def open_splits(
     pool = read(paths["pool"] or source.data, name)
     reference = align_classes(read(paths["reference"]), pool) if paths["reference"] else None
     if paths["val"] is None or paths["test"] is None:
-        return split_by_group(pool, seed=seed), reference
+        return DataSets(split_by_group(pool, seed=seed), reference)
     splits = Splits(
         pool=pool, val=align_classes(read(paths["val"]), pool), test=align_classes(read(paths["test"]), pool)
     )
     _refuse_overlap(splits)
-    return splits, reference
+    return DataSets(splits, reference, _harmed(source.data, pool))
+
+
+def _harmed(folder: Path, pool: Dataset) -> frozenset[int | str] | None:
+    """The images that a ledger in the folder names. DataError: it names one that the pool has not."""
+    path = folder / "ledger.jsonl"
+    if not path.is_file():
+        return None
+    harmed = frozenset(harmed_images(read_ledger(path)))
+    strange = sorted(str(item) for item in harmed.difference(image.id for image in pool.images))
+    if strange and not pool.skipped:
+        raise DataError(
+            path,
+            "the ledger names an image that is not in the pool",
+            item=strange[0],
+            remedy="the ledger is that of other data: move it away, or make the data anew",
+        )
+    return harmed
 
 
 def align_classes(dataset: Dataset, pool: Dataset) -> Dataset:

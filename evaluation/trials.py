@@ -66,10 +66,10 @@ class Difference(BaseModel):
     """The mean of `per_seed`."""
     relative: float | None
     """`mean` in percent of the control's mean; None where that is not above zero."""
-    low: float | None
-    """Lower end of the 95 % paired t interval of the mean; None for a single seed."""
-    high: float | None
-    """Upper end of the same interval."""
+    interval: tuple[float, float] | None
+    """The 95 % paired t interval of the mean; None for a single seed."""
+    relative_interval: tuple[float, float] | None
+    """`interval` in percent of the control's mean; None where there is none or that is not above zero."""
 
 
 class Gain(BaseModel):
@@ -125,15 +125,15 @@ def gain(curated: Sequence[Trial], control: Sequence[Trial]) -> Gain:
     )
 
 
-def judge(gain: Gain) -> Verdict:
-    """Return what becomes of the curation.
+def judge(*gains: Gain) -> Verdict:
+    """Return what becomes of a curation that has these gains over all that it must beat.
 
-    `kept`: mAP and AR@100 are both better in the mean, and mAP is better with every seed.
-    `dropped`: mAP is not better in the mean. `inconclusive`: anything between the two.
+    `kept`: mAP and AR@100 are both better in the mean, and mAP is better with every seed, in every gain.
+    `dropped`: mAP is not better in the mean of one. `inconclusive`: anything between the two.
     """
-    if gain.map.mean <= 0:
+    if any(gain.map.mean <= 0 for gain in gains):
         return "dropped"
-    if gain.ar100.mean > 0 and min(gain.map.per_seed) > 0:
+    if all(gain.ar100.mean > 0 and min(gain.map.per_seed) > 0 for gain in gains):
         return "kept"
     return "inconclusive"
 
@@ -141,14 +141,16 @@ def judge(gain: Gain) -> Verdict:
 def _difference(pairs: Sequence[tuple[float, float]]) -> Difference:
     differences = [curated - control for curated, control in pairs]
     mean, base = fmean(differences), fmean(control for _, control in pairs)
-    low = high = None
+    interval = None
     if len(pairs) > 1:
         reach = float(stats.t.ppf(0.975, len(pairs) - 1) * np.std(differences, ddof=1) / np.sqrt(len(pairs)))
-        low, high = mean - reach, mean + reach
+        interval = mean - reach, mean + reach
     return Difference(
         per_seed=tuple(differences),
         mean=mean,
         relative=100 * mean / base if base > 0 else None,
-        low=low,
-        high=high,
+        interval=interval,
+        relative_interval=(100 * interval[0] / base, 100 * interval[1] / base)
+        if interval and base > 0
+        else None,
     )

@@ -19,7 +19,7 @@ from typing import Any
 
 import jinja2
 
-__all__ = ["Prompt", "measured", "render"]
+__all__ = ["Prompt", "interval", "measured", "render"]
 
 # Control characters cannot come from a template, and are stripped from what is filled in.
 _OPEN, _MIDDLE, _CLOSE = "\x01", "\x02", "\x03"
@@ -51,6 +51,11 @@ def measured(value: object, slot: str, spec: str = "") -> str:
     return f"{_OPEN}{slot}{_MIDDLE}{text.translate(_STRIPPED)}{_CLOSE}"
 
 
+def interval(ends: tuple[float, float] | None, slot: str) -> str:
+    """Return an interval in percent, marked as measured: `+1.2 to +30.4 %`, or `n/a` for None."""
+    return measured(None if ends is None else f"{ends[0]:+.1f} to {ends[1]:+.1f} %", slot)
+
+
 def render(name: str, /, **values: Any) -> Prompt:
     """Return the template `name` (without `.md`) filled with `values`. A missing value is an error."""
     environment, source = _environment(), _source(name)
@@ -76,6 +81,6 @@ def _environment() -> jinja2.Environment:
         autoescape=False,  # Markdown for a model, not HTML
         loader=jinja2.FunctionLoader(lambda name: _source(name.removesuffix(".md"))),
     )
-    filters: dict[str, Callable[..., str]] = {"measured": measured}
+    filters: dict[str, Callable[..., str]] = {"measured": measured, "interval": interval}
     environment.filters.update(filters)
     return environment

@@ -22,6 +22,7 @@ from metricsmith.agent.journal import Journal, first_difference, read_events
 from metricsmith.agent.models import ModelSettings
 from metricsmith.agent.run_folder import RunFolder
 from metricsmith.agent.settings import Settings
+from metricsmith.evaluation.corruption import Harm, write_ledger
 from metricsmith.evaluation.detectors import Detector, KeepingDetector, ProxyDetector, ProxySettings
 from metricsmith.sandbox.errors import RunError, StaleTranscriptError
 
@@ -153,6 +154,7 @@ def test_the_journal_tells_every_step_in_order(finished: RunFolder) -> None:
         *trials(0, "control", "val"),
         *[("proposed", 1), ("idea", 1), ("candidate", 1, 1), ("candidate", 1, 2), ("approval", 1)],
         *trials(1, "curated", "val"),
+        *trials(0, "random relabel 0.5", "val"),
         *[("judged", 1), ("reflected", 1)],
         *[("proposed", 2), ("idea", 2), ("candidate", 2, 1), ("approval", 2)],
         *trials(2, "curated", "val"),
@@ -186,10 +188,10 @@ def test_the_summary_has_the_shape_that_programs_read(finished: RunFolder) -> No
     assert (summary["run"], summary["budget"], summary["seeds"]) == ("squares", 12, 2)
     assert set(summary["control"]) == {"map", "ar100"}
     assert set(summary["average_gain"]) == {"map_pct", "ar100_pct"}
-    assert set(summary["test"]) == {"control", "best"}
+    assert set(summary["test"]) == {"control", "best", "random_relabel", "oracle", "share_of_oracle"}
     assert list(summary["rounds"][0]) == [
         *("round", "metric", "strategy", "images", "map", "ar100"),
-        *("map_gain_pct", "ar100_gain_pct", "repairs", "verdict"),
+        *("map_gain_pct", "ar100_gain_pct", "repairs", "verdict", "random_relabel"),
     ]
     assert [(row["metric"], row["strategy"], row["repairs"]) for row in summary["rounds"]] == [
         ("BoxArea", "relabel 50 %", 1),
@@ -238,7 +240,7 @@ def test_what_is_kept_gets_a_card_and_a_look_at_test(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console: Console
 ) -> None:
     """Four steps of training judge nothing, so the verdict is given."""
-    monkeypatch.setattr(loop, "judge", lambda _: "kept")
+    monkeypatch.setattr(loop, "judge", lambda *_: "kept")
     model = Scripted([idea("BoxArea", "relabel", 0.5), block(GOOD), LESSON])
     one = settings.model_copy(update={"rounds": 1})
     folder = begin(tmp_path / "kept", one, model, monkeypatch, console)
@@ -253,6 +255,29 @@ def test_what_is_kept_gets_a_card_and_a_look_at_test(
     assert best["map"] == round(sum(test_trials) / 2, 4)
     assert "round 1: BoxArea" in (tmp_path / "said.txt").read_text()
     assert "On the test split, looked at once" in folder.report.read_text()
+
+
+def test_a_ledger_gives_an_oracle_to_compare_with(
+    data: Path, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console: Console
+) -> None:
+    monkeypatch.setattr(loop, "judge", lambda *_: "kept")
+    told = tmp_path / "told"
+    shutil.copytree(data, told)
+    harms = [Harm(number, number, "shift", None, None, 0, 0) for number in range(0, 24, 3)]
+    write_ledger(told / "ledger.jsonl", harms)
+    model = Scripted([idea("BoxArea", "relabel", 0.5), block(GOOD), LESSON])
+    folder = begin(
+        tmp_path / "run", settings.model_copy(update={"rounds": 1, "data": told}), model, monkeypatch, console
+    )
+    test = json.loads(folder.summary.read_text())["test"]
+    for arm, number in (("control", 0), ("oracle", 0), ("random-relabel-0.5", 0), ("curated", 1)):
+        trials = [json.loads(f.read_text()) for f in folder.trials.glob(f"test-{arm}-{number}-*.json")]
+        name = {"curated": "best"}.get(arm, arm.removesuffix("-0.5").replace("-", "_"))
+        assert [trial["images"] for trial in trials] == [12, 12]
+        assert test[name]["map"] == round(sum(trial["map"] for trial in trials) / 2, 4)
+    assert set(test["share_of_oracle"]) == {"map", "ar100"}
+    assert "oracle: a random sample" in folder.report.read_text()
+    assert "oracle: random unharmed images" in (tmp_path / "said.txt").read_text()
 
 
 def test_resuming_a_finished_run_does_nothing_again(

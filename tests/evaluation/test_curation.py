@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from metricsmith.evaluation.curation import Strategy, curate
+from metricsmith.evaluation.curation import Strategy, curate, relabel_at_random
 from metricsmith.evaluation.dataset import Box, Dataset, Image
 from metricsmith.evaluation.draws import control_draw
 from metricsmith.evaluation.scores import ScoreTable
@@ -152,6 +152,20 @@ def test_relabel_asks_for_the_most_suspicious_of_the_drawn():
     mended = [image for image in made.images if image.id in made.relabelled]
     assert [image.boxes[0].label for image in mended] == [1, 1], "labels go by the class's name"
     assert [image.boxes[0].id for image in mended] == [900 + image.id for image in mended]
+
+
+def test_relabel_is_compared_with_as_many_at_random():
+    pool = pool_of([1] * 200)
+    reference = pool.with_images(replace(image, boxes=()) for image in pool.images)
+    table = ScoreTable.of("M", "object", "high", np.arange(200.0), pool)
+    shared = {"budget": 80, "seed": 4, "reference": reference}
+    made = curate(pool, table, Strategy(kind="relabel", fraction=0.25), **shared)
+    rival = relabel_at_random(pool, 0.25, **shared)
+    assert ids_of(rival) == ids_of(made) == control_draw(list(range(200)), 80, 4)
+    assert len(rival.relabelled) == len(made.relabelled) == 20
+    assert {image.id for image in rival.images if not image.boxes} == set(rival.relabelled)
+    assert set(rival.relabelled) < set(relabel_at_random(pool, 0.5, **shared).relabelled)
+    assert 50 < np.mean(rival.relabelled) < 150, "the suspicious ones are all above that"
 
 
 def refuse(match, *, kind="relabel", suspicious="low", budget=2, reference=None, names=("0", "1", "2")):

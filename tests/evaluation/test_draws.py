@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metricsmith.evaluation.draws import control_draw, permutation, spread
+from metricsmith.evaluation.draws import control_draw, oracle_draw, permutation, spread
 from metricsmith.sandbox.errors import DataError
 
 
@@ -47,6 +47,20 @@ def test_larger_draw_contains_the_smaller_in_the_order_given(ids, data):
 def test_impossible_budget_is_named(budget):
     with pytest.raises(DataError, match=rf"{budget} images cannot be drawn from 3; .*1 to 3"):
         control_draw([1, 2, 3], budget, 0)
+
+
+def test_oracle_shares_every_unharmed_image_with_the_control():
+    ids, harmed = list(range(40)), set(range(0, 40, 3))
+    drawn = oracle_draw(ids, 20, 5, harmed)
+    assert drawn is not None
+    assert len(drawn) == 20
+    assert drawn == sorted(drawn)
+    assert not set(drawn) & harmed
+    assert set(control_draw(ids, 20, 5)) - harmed <= set(drawn)
+
+
+def test_there_is_no_oracle_where_too_much_is_harmed():
+    assert oracle_draw([1, 2, 3], 2, 0, {1, 2}) is None
 
 
 def test_spread_gives_each_group_its_turn():

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from metricsmith.evaluation.corruption import Harm, write_ledger
 from metricsmith.evaluation.split_folders import Source, find_splits, open_splits
 from metricsmith.sandbox.errors import DataError
 
@@ -56,7 +57,8 @@ def test_a_folder_of_splits_names_the_data(tmp_path: Path) -> None:
     folder = tmp_path / "zoo"
     for name, numbers in (("pool", [1, 2]), ("val", [3]), ("test", [4]), ("reference", [1, 2])):
         coco(folder / f"{name}.json", numbers)
-    splits, reference = open_splits(Source(folder))
+    opened = open_splits(Source(folder))
+    splits, reference = opened.splits, opened.reference
     assert splits.pool.name == "zoo"
     assert [[i.id for i in part.images] for part in (splits.pool, splits.val, splits.test)] == [
         [1, 2],
@@ -65,10 +67,31 @@ def test_a_folder_of_splits_names_the_data(tmp_path: Path) -> None:
     ]
     assert reference is not None
     assert len(reference) == 2
+    assert opened.harmed is None
+
+
+def zoo_with_ledger(folder: Path, harmed: int) -> Path:
+    for name, numbers in (("pool", [1, 2]), ("val", [3]), ("test", [4])):
+        coco(folder / f"{name}.json", numbers)
+    harm = Harm(harmed, 1, "drop", (0.0, 0.0, 2.0, 2.0), None, 0, None)
+    write_ledger(folder / "ledger.jsonl", [harm])
+    return folder
+
+
+def test_a_ledger_tells_the_harmed_images(tmp_path: Path) -> None:
+    assert open_splits(Source(zoo_with_ledger(tmp_path / "zoo", 2))).harmed == {2}
+
+
+def test_the_ledger_of_other_data_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"ledger\.jsonl: 9: the ledger names an image that is not in the pool"
+    ):
+        open_splits(Source(zoo_with_ledger(tmp_path / "zoo", 9)))
 
 
 def test_a_single_data_set_is_split(tmp_path: Path) -> None:
-    splits, reference = open_splits(Source(coco(tmp_path / "zoo.json", range(10))))
+    opened = open_splits(Source(coco(tmp_path / "zoo.json", range(10))))
+    splits, reference = opened.splits, opened.reference
     assert [len(part) for part in (splits.pool, splits.val, splits.test)] == [6, 2, 2]
     assert (splits.pool.name, reference) == ("zoo-pool", None)
 
@@ -77,7 +100,7 @@ def test_given_splits_come_before_found_ones(tmp_path: Path) -> None:
     for name, numbers in (("pool", [1, 2]), ("val", [3]), ("test", [4])):
         coco(tmp_path / "zoo" / f"{name}.json", numbers)
     other = coco(tmp_path / "other" / "set.json", [7])
-    splits, reference = open_splits(
+    opened = open_splits(
         Source(
             tmp_path / "zoo" / "pool.json",
             val=other,
@@ -85,15 +108,15 @@ def test_given_splits_come_before_found_ones(tmp_path: Path) -> None:
             reference=tmp_path / "zoo" / "pool.json",
         )
     )
-    assert [image.id for image in splits.val.images] == [7]
-    assert reference is not None
+    assert [image.id for image in opened.splits.val.images] == [7]
+    assert opened.reference is not None
 
 
 def test_classes_are_matched_by_name(tmp_path: Path) -> None:
     pool = coco(tmp_path / "a" / "pool.json", [1, 2], ("cat", "dog"))
     val = coco(tmp_path / "b" / "val.json", [3], ("dog", "cat"))
     test = coco(tmp_path / "c" / "test.json", [4], ("dog",))
-    splits, _ = open_splits(Source(pool, val=val, test=test))
+    splits = open_splits(Source(pool, val=val, test=test)).splits
     assert splits.val.class_names == splits.test.class_names == ("cat", "dog")
     assert [splits.val.images[0].boxes[0].label, splits.test.images[0].boxes[0].label] == [1, 1]
 

@@ -40,12 +40,14 @@ def test_the_interval_is_that_of_the_paired_t_test() -> None:
     curated = [trial(0, 0.12, 0.3), trial(1, 0.21, 0.4), trial(2, 0.36, 0.5)]
     gained = gain(curated, CONTROL).map
     oracle = stats.ttest_rel([0.12, 0.21, 0.36], [0.10, 0.20, 0.30]).confidence_interval(0.95)
-    assert (gained.low, gained.high) == pytest.approx((oracle.low, oracle.high))
+    assert gained.interval == pytest.approx((oracle.low, oracle.high))
+    assert gained.relative_interval == pytest.approx((500 * oracle.low, 500 * oracle.high))
 
 
 def test_a_single_seed_has_no_interval() -> None:
     gained = gain([trial(4, 0.2, 0.2)], [trial(4, 0.1, 0.1)])
-    assert (gained.map.low, gained.map.high) == (None, None)
+    assert gained.map.interval is None
+    assert gained.map.relative_interval is None
     assert gained.map.relative == pytest.approx(100)
 
 
@@ -75,11 +77,25 @@ def test_no_trials_at_all_are_refused() -> None:
     ],
 )
 def test_verdict(ap: tuple[float, ...], ar: tuple[float, ...], verdict: str) -> None:
-    def difference(values: tuple[float, ...]) -> Difference:
-        return Difference(per_seed=values, mean=sum(values) / len(values), relative=None, low=None, high=None)
+    assert judge(gain_of(ap, ar)) == verdict
 
-    judged = Gain(seeds=(0, 1, 2), map=difference(ap), ap50=difference(ap), ar100=difference(ar))
-    assert judge(judged) == verdict
+
+@pytest.mark.parametrize(
+    ("second", "verdict"),
+    [((0.01, 0.01, 0.01), "kept"), ((0.03, 0.03, -0.01), "inconclusive"), ((0.01, -0.02, 0.01), "dropped")],
+)
+def test_every_rival_must_be_beaten(second: tuple[float, ...], verdict: str) -> None:
+    first = gain_of((0.1, 0.1, 0.1), (0.1, 0.1, 0.1))
+    other = gain_of(second, (0.01, 0.01, 0.01))
+    assert judge(first, other) == judge(other, first) == verdict
+
+
+def gain_of(ap: tuple[float, ...], ar: tuple[float, ...]) -> Gain:
+    def difference(values: tuple[float, ...]) -> Difference:
+        mean = sum(values) / len(values)
+        return Difference(per_seed=values, mean=mean, relative=None, interval=None, relative_interval=None)
+
+    return Gain(seeds=(0, 1, 2), map=difference(ap), ap50=difference(ap), ar100=difference(ar))
 
 
 class Memory:

@@ -48,58 +48,48 @@ def test_system_prompt() -> None:
     )
 
 
-def test_reflect_prompt_of_a_measured_round() -> None:
-    outcome = {
-        "measured": True,
-        "rows": 360,
-        "scores": "lowest 1, median 2, highest 3",
-        "control": {"map": 0.5, "ap50": 0.7, "ar100": 0.6, "boxes": 90.4},
-        "curated": {"map": 0.55, "ap50": 0.75, "ar100": 0.63, "boxes": 88.0},
-        "map_gain_pct": 10.0,
-        "ap50_gain_pct": 7.14,
-        "ar100_gain_pct": 5.0,
-        "seeds_better": 3,
-        "verdict": "kept",
+def versus(ap: float, gain: float | None, better: int) -> dict[str, object]:
+    interval = None if gain is None else (gain - 5.25, gain + 5.25)
+    return {
+        "other": {"map": ap, "ap50": ap + 0.2, "ar100": ap + 0.1, "boxes": 90.4},
+        "map_pct": gain,
+        "map_interval_pct": interval,
+        "ap50_pct": gain,
+        "ar100_pct": gain,
+        "ar100_interval_pct": interval,
+        "seeds_better": better,
     }
-    prompt = render("reflect", round=2, idea=IDEA, outcome=outcome, seeds=3)
-    assert prompt.text == (
-        "# What does this result teach?\n"
-        "\n"
-        "Round 2 tried the metric `BoxSharpness` with the strategy filter 30 %.\n"
-        "\n"
-        "- What it measures: Variance of the Laplacian inside each box; low means blurred.\n"
-        "- The hypothesis: Blurred pandas are badly annotated.\n"
-        "\n"
-        "## What came out\n"
-        "\n"
-        "The scores of 360 boxes of the pool: lowest 1, median 2, highest 3.\n"
-        "\n"
-        "| | mAP | AP50 | AR@100 |\n"
-        "|---|---|---|---|\n"
-        "| control (random sample) | 0.500 | 0.700 | 0.600 |\n"
-        "| with the metric | 0.550 | 0.750 | 0.630 |\n"
-        "| gain in % | +10.0 | +7.1 | +5.0 |\n"
-        "\n"
-        "Means of 3 seeds; mAP was better in 3 of them. Boxes in the training set: 90 in the control, 88 with "
-        "the metric.\n"
-        "\n"
-        "Verdict: kept.\n"
-        "\n"
-        "## Your answer\n"
-        "\n"
-        "One JSON object and nothing else:\n"
-        "\n"
-        "```json\n"
-        "{\n"
-        '  "lesson": "What this result says about the data set and about this kind of metric, in one or two '
-        "sentences a later round can build on. Say what is likely and what is merely possible: a small gain "
-        'over few seeds may be noise.",\n'
-        '  "next": "The most promising next step, in one sentence."\n'
-        "}\n"
-        "```\n"
-    )
+
+
+MEASURED = {
+    "measured": True,
+    "rows": 360,
+    "scores": "lowest 1, median 2, highest 3",
+    "curated": {"map": 0.55, "ap50": 0.75, "ar100": 0.63, "boxes": 88.0},
+    "control": versus(0.5, 10.0, 3),
+    "random_relabel": None,
+    "verdict": "kept",
+}
+
+
+def test_reflect_prompt_of_a_measured_round() -> None:
+    prompt = render("reflect", round=2, idea=IDEA, outcome=MEASURED, seeds=3)
+    assert prompt.text == expected("reflect")
     assert "| with the metric | ⟨map⟩ | ⟨ap50⟩ | ⟨ar100⟩ |" in prompt.canonical
     assert "0.55" not in prompt.canonical
+    assert "4.8" not in prompt.canonical
+
+
+def test_reflect_prompt_after_a_relabelling() -> None:
+    outcome = {**MEASURED, "random_relabel": versus(0.53, -1.5, 1), "verdict": "dropped"}
+    assert render("reflect", round=2, idea=IDEA, outcome=outcome, seeds=3).text == expected("reflect_relabel")
+
+
+def test_reflect_prompt_over_a_control_that_finds_nothing() -> None:
+    outcome = {**MEASURED, "control": versus(0.0, None, 3)}
+    text = render("reflect", round=2, idea=IDEA, outcome=outcome, seeds=1).text
+    assert "| gain over control (random sample) in % | n/a | n/a | n/a |" in text
+    assert "95 % interval of the gain n/a in mAP and n/a in AR@100" in text
 
 
 def test_reflect_prompt_of_an_unmeasured_round() -> None:
@@ -117,7 +107,7 @@ def expected(name: str) -> str:
 def test_brainstorm_prompt_of_a_later_round() -> None:
     past = {
         "name": "BoxArea",
-        "strategy": "filter 20 %",
+        "strategy": "relabel 20 %",
         "description": "The area of each box; low means tiny.",
         "lesson": "Small boxes are rather good.",
         "next": "Look at the large ones.",
@@ -139,9 +129,8 @@ def test_brainstorm_prompt_of_a_later_round() -> None:
                 "round": 1,
                 "measured": True,
                 "verdict": "dropped",
-                "map_gain_pct": -5.91,
-                "ar100_gain_pct": 1.2,
-                "seeds_better": 1,
+                "control": versus(0.2, 5.91, 3),
+                "random_relabel": versus(0.3, -2.5, 1),
             },
             {
                 **past,
@@ -155,7 +144,7 @@ def test_brainstorm_prompt_of_a_later_round() -> None:
     )
     assert prompt.text == expected("brainstorm")
     assert "0.255" not in prompt.canonical
-    assert "-5.9" not in prompt.canonical
+    assert "5.9" not in prompt.canonical
     assert "40 images, 41 boxes" not in prompt.canonical
 
 
