@@ -19,7 +19,7 @@ from metricsmith.sandbox import Predictions
 
 from .dataset import Image
 
-__all__ = ["CocoStats", "Evaluator", "evaluate"]
+__all__ = ["CocoStats", "Evaluator", "evaluate", "open_evaluation"]
 
 Evaluator = Literal["hotcoco", "pycocotools"]
 
@@ -68,6 +68,39 @@ def evaluate(
 
     Crowd boxes are ignored as COCO ignores them. Without any box to find every statistic is −1.
     """
+    run = open_evaluation(images, predictions, class_names, evaluator=evaluator)
+    with contextlib.redirect_stdout(io.StringIO()):
+        run.accumulate()
+        run.summarize()
+    return CocoStats(*map(float, run.stats))
+
+
+def open_evaluation(
+    images: Sequence[Image],
+    predictions: Sequence[Predictions],
+    class_names: Sequence[str],
+    *,
+    evaluator: Evaluator = "hotcoco",
+) -> Any:
+    """Return the evaluator's own `COCOeval`, after `evaluate()`: for all that it can tell besides.
+
+    Its images, labels and predictions are numbered from 1, in the order given.
+    """
+    frame, truth, found = _documents(images, predictions, class_names)
+    # Both evaluators print their progress and their table.
+    with contextlib.redirect_stdout(io.StringIO()):
+        if evaluator == "hotcoco":
+            run = hotcoco.COCOeval(hotcoco.COCO(frame | truth), hotcoco.COCO(frame | found), "bbox")
+        else:
+            run = cocoeval.COCOeval(_reference(frame | truth), _reference(frame | found), "bbox")
+        run.evaluate()
+    return run
+
+
+def _documents(
+    images: Sequence[Image], predictions: Sequence[Predictions], class_names: Sequence[str]
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """What labels and predictions share in COCO's format, and the annotations of either."""
     truth = [
         {
             "image_id": number,
@@ -100,28 +133,17 @@ def evaluate(
         ],
         "categories": [{"id": number, "name": name} for number, name in enumerate(class_names, 1)],
     }
-    # Both evaluators print their progress and their table.
-    with contextlib.redirect_stdout(io.StringIO()):
-        if evaluator == "hotcoco":
-            run = hotcoco.COCOeval(
-                hotcoco.COCO(_numbered(frame, truth)), hotcoco.COCO(_numbered(frame, found)), "bbox"
-            )
-        else:
-            run = cocoeval.COCOeval(_reference(frame, truth), _reference(frame, found), "bbox")
-        run.evaluate()
-        run.accumulate()
-        run.summarize()
-    return CocoStats(*map(float, run.stats))
+    return frame, _numbered(truth), _numbered(found)
 
 
-def _numbered(frame: dict[str, Any], annotations: list[dict[str, Any]]) -> dict[str, Any]:
+def _numbered(annotations: list[dict[str, Any]]) -> dict[str, Any]:
     # Ids start at 1: pycocotools takes a match with id 0 for no match.
-    return {**frame, "annotations": [{"id": number, **item} for number, item in enumerate(annotations, 1)]}
+    return {"annotations": [{"id": number, **item} for number, item in enumerate(annotations, 1)]}
 
 
-def _reference(frame: dict[str, Any], annotations: list[dict[str, Any]]) -> Any:
+def _reference(document: dict[str, Any]) -> Any:
     # Not `loadRes`: it fails on an empty list.
     index = coco.COCO()
-    index.dataset = _numbered(frame, annotations)
+    index.dataset = document
     index.createIndex()
     return index

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +18,12 @@ from metricsmith.sandbox import Predictions
 from metricsmith.sandbox.errors import DataError
 
 from .dataset import Dataset, Image
-from .detectors import Detector
+from .detectors import Detector, Trained
 from .draws import control_draw, permutation
 from .files import write_atomic
 from .progress import Progress, silent
 
-__all__ = ["out_of_fold", "read_predictions", "write_predictions"]
+__all__ = ["best", "held_out", "out_of_fold", "read_predictions", "write_predictions"]
 
 _MOST = 20
 _LOWEST = 0.05
@@ -40,24 +40,42 @@ def out_of_fold(
 ) -> dict[int | str, Predictions]:
     """Return for each image id at most 20 predictions of a score of at least 0.05, in the data set's order.
 
-    The groups are dealt out to `folds` folds of about the same number of images, and each fold is predicted
-    by a detector that trained on the others, or on `train_images` images drawn from them. A still is a group
-    of its own. DataError: there are fewer groups than folds.
+    See `held_out` for how the images are dealt out.
+    """
+    found: dict[int | str, Predictions] = {}
+    for fold, trained in held_out(
+        detector, dataset, folds=folds, train_images=train_images, seed=seed, progress=progress
+    ):
+        for image, predictions in zip(fold, trained.predict(fold, progress), strict=True):
+            found[image.id] = best(predictions)
+    return {image.id: found[image.id] for image in dataset.images}
+
+
+def held_out(
+    detector: Detector,
+    dataset: Dataset,
+    *,
+    folds: int = 2,
+    train_images: int | None = None,
+    seed: int,
+    progress: Progress = silent,
+) -> Iterator[tuple[list[Image], Trained]]:
+    """Yield each fold's images and a detector that saw none of their groups.
+
+    The groups are dealt out to `folds` folds of about the same number of images, and each fold's detector
+    trains on the others, or on `train_images` images drawn from them. A still is a group of its own.
+    DataError: there are fewer groups than folds.
     """
     members = _deal(dataset, folds, seed)
     detector.prepare(dataset.images, progress)
-    found: dict[int | str, Predictions] = {}
-    for number, held_out in enumerate(members):
+    for number, fold in enumerate(members):
         progress("predicting out of fold", number, folds)
-        train = [image for other, fold in enumerate(members) if other != number for image in fold]
+        train = [image for other, rest in enumerate(members) if other != number for image in rest]
         if train_images is not None and train_images < len(train):
             drawn = set(control_draw([image.id for image in train], train_images, seed))
             train = [image for image in train if image.id in drawn]
-        trained = detector.train(train, dataset.class_names, seed=seed, progress=progress)
-        for image, predictions in zip(held_out, trained.predict(held_out, progress), strict=True):
-            found[image.id] = _best(predictions)
+        yield fold, detector.train(train, dataset.class_names, seed=seed, progress=progress)
     progress("predicting out of fold", folds, folds)
-    return {image.id: found[image.id] for image in dataset.images}
 
 
 def write_predictions(path: Path, predictions: Mapping[int | str, Predictions]) -> None:
@@ -112,6 +130,7 @@ def _deal(dataset: Dataset, folds: int, seed: int) -> list[list[Image]]:
     return dealt
 
 
-def _best(predictions: Predictions) -> Predictions:
+def best(predictions: Predictions) -> Predictions:
+    """Return at most 20 of the predictions, of a score of at least 0.05."""
     stop = min(_MOST, int(np.count_nonzero(predictions.scores >= _LOWEST)))
     return Predictions(predictions.boxes[:stop], predictions.labels[:stop], predictions.scores[:stop])

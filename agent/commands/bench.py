@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from . import bench_labels
 from .options import console
 
 __all__ = ["register"]
@@ -20,6 +21,7 @@ def register(app: typer.Typer) -> None:
     )
     bench.command("sandbox")(_bench_sandbox)
     bench.command("coco")(_bench_coco)
+    bench_labels.register(bench)
     app.add_typer(bench, name="bench", rich_help_panel="This machine")
 
 

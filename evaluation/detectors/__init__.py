@@ -6,11 +6,19 @@ from pathlib import Path
 
 from metricsmith.sandbox.errors import DetectorError
 
-from .detector import Detector, Trained
+from .detector import Detector, TellsLosses, Trained
 from .keeping import KeepingDetector
 from .proxy import ProxyDetector, ProxySettings
 
-__all__ = ["Detector", "KeepingDetector", "ProxyDetector", "ProxySettings", "Trained", "make_detector"]
+__all__ = [
+    "Detector",
+    "KeepingDetector",
+    "ProxyDetector",
+    "ProxySettings",
+    "TellsLosses",
+    "Trained",
+    "make_detector",
+]
 
 
 def make_detector(name: str, cache: Path) -> Detector:

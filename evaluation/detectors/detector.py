@@ -7,14 +7,17 @@ module holds no detector.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
 
 from metricsmith.sandbox import Predictions
 
 from ..dataset import Image
 from ..progress import Progress, silent
 
-__all__ = ["Detector", "Trained"]
+__all__ = ["Detector", "TellsLosses", "Trained"]
 
 
 class Trained(Protocol):
@@ -22,6 +25,15 @@ class Trained(Protocol):
 
     def predict(self, images: Sequence[Image], progress: Progress = silent) -> list[Predictions]:
         """Return at most 100 predictions for each image, in pixels of the image file."""
+        ...
+
+
+@runtime_checkable
+class TellsLosses(Protocol):
+    """A trained detector that can say how badly each label fits what it learnt."""
+
+    def box_losses(self, images: Sequence[Image]) -> list[npt.NDArray[np.float64]]:
+        """Return for each image the training loss of each of its boxes, (N,); NaN for boxes never learnt."""
         ...
 
 

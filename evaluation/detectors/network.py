@@ -8,6 +8,7 @@ from boxes of two strides. This module neither reads images nor trains.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 import torch
 from torch import Tensor, nn
@@ -57,6 +58,32 @@ class Network(FCOS):  # type: ignore[misc]
         outputs = self.head(self._pyramid(levels))
         losses = self.compute_loss(targets, outputs, [every] * len(targets), [len(level) for level in places])
         return torch.stack(list(losses.values())).sum()
+
+    def box_losses(self, levels: Sequence[Tensor], target: dict[str, Tensor]) -> Tensor:
+        """Return for each box of one image the loss at the places that would learn it alone, (N,).
+
+        The sum of FCOS's three losses, the mean over those places; NaN where there is none. The loss of the
+        background is left out: it belongs to no box.
+        """
+        places = _places(levels)
+        every, counts = torch.cat(places), [len(level) for level in places]
+        outputs = self.head(self._pyramid(levels))
+        alone = [
+            {name: value[row : row + 1] for name, value in target.items()}
+            for row in range(len(target["boxes"]))
+        ]
+        # FCOS matches and hands the result to its head; here the head hands it back.
+        handing_back = SimpleNamespace(compute_loss=lambda _targets, _outputs, _places, matched: matched)
+        matcher = SimpleNamespace(center_sampling_radius=self.center_sampling_radius, head=handing_back)
+        matched = FCOS.compute_loss(matcher, alone, outputs, [every] * len(alone), counts)
+        losses = torch.full((len(alone),), torch.nan)
+        for row, (own, places_of_box) in enumerate(zip(alone, matched, strict=True)):
+            chosen = places_of_box >= 0
+            if chosen.any():
+                part = {name: output[:, chosen] for name, output in outputs.items()}
+                terms = self.head.compute_loss([own], part, [every[chosen]], [places_of_box[chosen]])
+                losses[row] = torch.stack(list(terms.values())).sum()
+        return losses
 
     def detect(self, levels: Sequence[Tensor], sizes: list[tuple[int, int]]) -> list[dict[str, Tensor]]:
         """Return `boxes` (xyxy, input pixels), `labels` and falling `scores` of images of these (H, W)."""

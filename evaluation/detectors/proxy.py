@@ -135,12 +135,30 @@ class _TrainedProxy:
         progress("predicting", len(images), len(images))
         return [found[n] for n in range(len(images))]
 
+    def box_losses(self, images: Sequence[Image]) -> list[npt.NDArray[np.float64]]:
+        """Return for each image the training loss of each of its boxes, (N,); see `Network.box_losses`.
+
+        NaN too for crowd boxes and for boxes without area: they are never learnt.
+        """
+        self._features.compute(images)
+        found = []
+        for image in images:
+            boxes, labels, usable = _objects(image, self._features.input_size(image))
+            losses = np.full(len(image.boxes), np.nan)
+            if len(boxes):
+                target = {"boxes": torch.from_numpy(boxes), "labels": torch.from_numpy(labels)}
+                with torch.inference_mode():
+                    own = self._network.box_losses(_batch([self._features.load(image)]), target)
+                losses[usable] = own.numpy()
+            found.append(losses)
+        return found
+
 
 def _windows(
     images: Sequence[Image], features: FeatureStore, side: int, rng: np.random.Generator
 ) -> Iterator[tuple[Levels, dict[str, Tensor]]]:
     """Yield windows and their targets for ever, one of every image before any image's next."""
-    objects = [_objects(image, features.input_size(image)) for image in images]
+    objects = [_objects(image, features.input_size(image))[:2] for image in images]
     while True:
         for n in rng.permutation(len(images)).tolist():
             boxes, labels = objects[n]
@@ -163,13 +181,15 @@ def _windows(
             )
 
 
-def _objects(image: Image, size: tuple[int, int]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    """The boxes to learn, in pixels of the backbone's input, and their labels."""
+def _objects(
+    image: Image, size: tuple[int, int]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """The boxes to learn in pixels of the backbone's input, their labels, and which of all they are."""
     height, width = size
     boxes = clipped_xyxy(image) * np.array([width / image.width, height / image.height] * 2, np.float32)
     usable = np.array([not box.crowd for box in image.boxes], bool)
     usable &= (boxes[:, 2:] - boxes[:, :2] > 0).all(axis=1)
-    return boxes[usable], image.labels[usable]
+    return boxes[usable], image.labels[usable], usable
 
 
 def _corner(

@@ -160,3 +160,53 @@ def test_detectors_are_made_by_name(tmp_path: Path) -> None:
     assert make_detector("proxy", tmp_path).name == "proxy"
     with pytest.raises(DetectorError, match="no detector 'torchvision:ssd'; there is: proxy"):
         make_detector("torchvision:ssd", tmp_path)
+
+
+def test_a_wrong_label_costs_more_than_a_right_one(images: list[Image], cache: Path) -> None:
+    trained = ProxyDetector(cache, SMALL).train(images[:24], NAMES, seed=0)
+    sound = images[24:]
+    swapped = [replace(i, boxes=tuple(replace(box, label=1 - box.label) for box in i.boxes)) for i in sound]
+    right, wrong = (np.concatenate(trained.box_losses(some)) for some in (sound, swapped))
+    assert right.shape == (sum(len(image.boxes) for image in sound),)
+    assert np.isfinite(right).all()
+    assert (wrong > right).all()
+
+
+def test_a_boxs_loss_is_that_of_the_head_at_its_places(images: list[Image], cache: Path) -> None:
+    """One box alone: what `Network.loss` says, less the loss of the background around it."""
+    trained = ProxyDetector(cache, BRIEF).train(images[:8], NAMES, seed=0)
+    one = replace(images[30], boxes=images[30].boxes[:1])
+    none = replace(one, boxes=())
+    (loss,) = trained.box_losses([one])
+    features, network = trained._features, trained._network
+    levels = [
+        torch.from_numpy(level.astype(np.float32)).permute(2, 0, 1)[None] for level in features.load(one)
+    ]
+    target = {"boxes": torch.from_numpy(one.xyxy), "labels": torch.from_numpy(one.labels)}
+    seen: dict[str, torch.Tensor] = {}
+    head_loss = network.head.compute_loss
+
+    def spy(
+        targets: object, outputs: dict[str, torch.Tensor], places: object, matched: list[torch.Tensor]
+    ) -> object:
+        seen.update(outputs, matched=matched[0])
+        return head_loss(targets, outputs, places, matched)
+
+    network.head.compute_loss = spy
+    with torch.inference_mode():
+        whole = float(network.loss(levels, [target]))
+    del network.head.compute_loss
+    background = seen["cls_logits"][0, seen["matched"] < 0]
+    places = int((seen["matched"] >= 0).sum())
+    around = torch.sigmoid(background) ** 2 * torch.nn.functional.softplus(background) * 0.75
+    assert float(loss[0]) == pytest.approx(whole - float(around.sum()) / places, rel=1e-4)
+    assert trained.box_losses([none])[0].shape == (0,)
+
+
+def test_boxes_that_are_never_learnt_have_no_loss(images: list[Image], cache: Path) -> None:
+    trained = ProxyDetector(cache, BRIEF).train(images[:8], NAMES, seed=0)
+    first = images[30].boxes[0]
+    odd = replace(
+        images[30], boxes=(replace(first, crowd=True), first, replace(first, xywh=(9.0, 9.0, 0.0, 5.0)))
+    )
+    assert np.isfinite(trained.box_losses([odd])[0]).tolist() == [False, True, False]
