@@ -68,21 +68,8 @@ def test_every_method_leaves_out_as_many_as_are_harmed() -> None:
 
 
 def row(method: str, ap: float, ar: float, seed: int, dataset: str = "zoo") -> Row:
-    rest = dict.fromkeys(
-        [
-            "ap50",
-            "ap75",
-            "ap_small",
-            "ap_medium",
-            "ap_large",
-            "ar1",
-            "ar10",
-            "ar_small",
-            "ar_medium",
-            "ar_large",
-        ],
-        0.0,
-    )
+    others = "ap50 ap75 ap_small ap_medium ap_large ar1 ar10 ar_small ar_medium ar_large"
+    rest = dict.fromkeys(others.split(), 0.0)
     trial = Trial(seed=seed, images=10, boxes=10, map=ap, ar100=ar, seconds=1.0, **rest)
     return Row(dataset=dataset, noise=0.2, method=method, trial=trial)
 
