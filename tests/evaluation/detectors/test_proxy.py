@@ -158,8 +158,16 @@ def test_progress_reaches_its_end(images: list[Image], cache: Path) -> None:
 
 def test_detectors_are_made_by_name(tmp_path: Path) -> None:
     assert make_detector("proxy", tmp_path).name == "proxy"
-    with pytest.raises(DetectorError, match="no detector 'torchvision:ssd'; there is: proxy"):
+    offline = "torchvision:fcos_efficientnet_lite0_fpn"
+    assert make_detector(offline, tmp_path).name == offline
+    with pytest.raises(
+        DetectorError, match="no detector 'yolo'; there are: proxy, torchvision:fasterrcnn_mob"
+    ):
+        make_detector("yolo", tmp_path)
+    with pytest.raises(DetectorError, match="no torchvision:ssd; there are: fasterrcnn_mobilenet_v3"):
         make_detector("torchvision:ssd", tmp_path)
+    with pytest.raises(DetectorError, match=r"my\.pth: the proxy detector brings its weights along"):
+        make_detector("proxy", tmp_path, Path("my.pth"))
 
 
 def test_a_wrong_label_costs_more_than_a_right_one(images: list[Image], cache: Path) -> None:
