@@ -1,0 +1,111 @@
+"""`bench proxy`: does the proxy detector rank training sets as a detector trained end to end does?"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich import box
+from rich.table import Table
+
+from ..display import Display
+from .options import console, errors
+
+__all__ = ["register"]
+
+_OFFLINE = "torchvision:fcos_efficientnet_lite0_fpn"
+
+
+def register(bench: typer.Typer) -> None:
+    """Add the command to `bench`."""
+    bench.command("proxy")(_proxy)
+
+
+def _proxy(
+    data: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="DATA",
+            show_default="the pandas of the demo",
+            help="Splits with a reference, or a data set whose labels can be trusted.",
+        ),
+    ] = None,
+    detector: Annotated[str, typer.Option(metavar="NAME", help="The detector to agree with.")] = _OFFLINE,
+    weights: Annotated[Path | None, typer.Option(metavar="FILE", help="What it starts from.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the training sets and of the trainings.")] = 0,
+    runs: Annotated[Path, typer.Option("--runs", metavar="DIR", help="For caches and results.")] = Path(
+        "runs"
+    ),
+) -> None:
+    """Rank ten training sets of different size and quality by the proxy and by another detector.
+
+    Results are kept in DIR/bench: what was measured once is not measured again.
+    """
+    from metricsmith.evaluation import proxy_bench
+    from metricsmith.evaluation.bench_record import BenchRecord
+    from metricsmith.evaluation.detectors import Detector, ProxyDetector, make_detector
+    from metricsmith.evaluation.label_error_bench import harm
+    from metricsmith.evaluation.panda import make_panda
+    from metricsmith.evaluation.split_folders import Source, open_splits
+    from metricsmith.evaluation.trials import Trial, run_trial
+
+    record = BenchRecord(runs / "bench" / "proxy.jsonl")
+    with Display(errors) as display:
+        if data is None:
+            data = runs / "data" / "panda"
+            make_panda(data, progress=display.progress)
+        opened = open_splits(Source(data, skip_bad=True), progress=display.progress)
+        pool, val = opened.splits.pool, opened.splits.val
+        reference = opened.reference or pool
+        if opened.reference is None:
+            pool, _ = harm(pool, 0.4, seed)
+        key = (pool.fingerprint(), val.fingerprint(), seed)
+        detectors: dict[str, Detector] = {
+            "proxy": ProxyDetector(runs / "cache"),
+            detector: make_detector(detector, runs / "cache", weights),
+        }
+
+        def features() -> float:
+            with tempfile.TemporaryDirectory() as folder:
+                start = time.perf_counter()
+                ProxyDetector(Path(folder)).prepare([*pool.images, *val.images], display.progress)
+                return time.perf_counter() - start
+
+        def train(name: str, recipe: proxy_bench.Recipe) -> Any:
+            def progress(step: str, done: int, total: int) -> None:
+                display.progress(f"{name}, {recipe}: {step}", done, total)
+
+            images = proxy_bench.training_set(pool, reference, recipe, seed)
+            trial, _ = run_trial(detectors[name], images, val.images, pool.class_names, seed, progress)
+            return trial.model_dump()
+
+        recipes = list(proxy_bench.training_sets())
+        spent = record.once(features, "features", *key)
+        trials = {
+            name: [
+                Trial.model_validate(
+                    record.once(partial(train, name, recipe), name, str(weights), str(recipe), *key)
+                )
+                for recipe in recipes
+            ]
+            for name in detectors
+        }
+    found = proxy_bench.agreement(trials["proxy"], trials[detector], spent)
+    table = Table(title=f"mAP on val of {data.resolve().name}", box=box.SIMPLE_HEAD)
+    table.add_column("training set")
+    table.add_column("proxy", justify="right")
+    table.add_column(detector, justify="right")
+    for recipe, own, other in zip(recipes, trials["proxy"], trials[detector], strict=True):
+        table.add_row(str(recipe), f"{own.map:.3f}", f"{other.map:.3f}")
+    console.print(table)
+    console.print(
+        f"Spearman {found.spearman:.2f} in mAP, {found.spearman_ar100:.2f} in AR@100, over {found.sets} sets.\n"
+        f"A trial of the proxy is {found.speed:.1f} times as fast, {found.speed_with_features:.1f} times with "
+        "its features computed anew.",
+        highlight=False,
+        soft_wrap=True,
+    )
