@@ -103,9 +103,9 @@ def _proxy(
         table.add_row(str(recipe), f"{own.map:.3f}", f"{other.map:.3f}")
     console.print(table)
     console.print(
-        f"Spearman {found.spearman:.2f} in mAP, {found.spearman_ar100:.2f} in AR@100, over {found.sets} sets.\n"
-        f"A trial of the proxy is {found.speed:.1f} times as fast, {found.speed_with_features:.1f} times with "
-        "its features computed anew.",
+        f"Spearman {found.spearman:.2f} in mAP, {found.spearman_ar100:.2f} in AR@100, "
+        f"over {found.sets} sets.\nA trial of the proxy is {found.speed:.1f} times as fast, "
+        f"{found.speed_with_features:.1f} times with its features computed anew.",
         highlight=False,
         soft_wrap=True,
     )
