@@ -6,6 +6,7 @@ The same on every machine. They say nothing about whether a metric is any good: 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +54,7 @@ def _fixtures() -> Iterator[tuple[str, Sample]]:
         _sample(scene, [(50.0, 30.0, 50.0, 80.0), (20.0, 60.0, 90.0, 60.0), (160.0, 120.0, 160.0, 120.0)]),
     )
     yield "the same box twice", _sample(scene, [*one, *one], predicted=[*one, *one])
+    yield "classes that no other image has", _with_classes(_sample(scene, two, predicted=two), 80)
     yield "an all-black image", _sample(np.zeros_like(scene), two)
     yield "an all-white image", _sample(np.full_like(scene, 255), two)
     yield "an image of one colour", _sample(np.full_like(scene, (200, 30, 90)), two)
@@ -91,6 +93,17 @@ def _sample(
         previous_labels=None if previous is None else _labels(previous),
         next_boxes=None if following is None else _boxes(following),
         next_labels=None if following is None else _labels(following),
+    )
+
+
+def _with_classes(sample: Sample, count: int) -> Sample:
+    """The sample in a data set of `count` other classes: the last ones here, and predictions of a third."""
+    found = sample.predictions
+    return replace(
+        sample,
+        labels=count - 1 - sample.labels,
+        class_names=tuple(f"class {number}" for number in range(count)),
+        predictions=replace(found, labels=np.full(len(found.labels), count // 2, np.int64)),
     )
 
 

@@ -52,6 +52,13 @@ def test_every_state_of_a_neighbouring_frame_occurs() -> None:
     assert states("previous_boxes") == states("next_boxes") == {"none", "some", "empty"}
 
 
+def test_a_class_occurs_that_a_table_of_the_others_lacks() -> None:
+    sample = FIXTURES["classes that no other image has"]
+    others = [other for name, other in FIXTURES.items() if other is not sample]
+    assert min(sample.labels) >= max(len(other.class_names) for other in others)
+    assert not set(sample.labels.tolist()) & set(sample.predictions.labels.tolist())
+
+
 def test_areas_and_counts_reach_the_extremes() -> None:
     def area(sample: Sample) -> np.ndarray:
         return (sample.boxes[:, 2:] - sample.boxes[:, :2]).prod(axis=1)
