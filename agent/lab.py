@@ -19,6 +19,7 @@ from metricsmith.evaluation.curation import Curation, Strategy, curate, relabel_
 from metricsmith.evaluation.dataset import Dataset, Image
 from metricsmith.evaluation.detectors import Detector
 from metricsmith.evaluation.draws import control_draw, oracle_draw
+from metricsmith.evaluation.error_analysis import Errors, analyse
 from metricsmith.evaluation.files import write_atomic
 from metricsmith.evaluation.out_of_fold import out_of_fold, read_predictions, write_predictions
 from metricsmith.evaluation.progress import Progress, silent
@@ -234,6 +235,18 @@ class Lab:
             self._write_curation(number, seed, curation)
             trials.append(self._trial(number, "curated", split, seed, curation.images))
         return trials
+
+    def control_errors(self) -> Errors | None:
+        """Return what the control's first detector gets wrong on val.
+
+        None in a strict replay, which has the trials' numbers but not their detections.
+        """
+        file = self.folder.trials / f"val-control-0-{self.settings.seed}.npz"
+        if not file.exists():
+            return None
+        found = read_predictions(file)
+        val = self.splits.val
+        return analyse(val.images, [found[image.id] for image in val.images], self.splits.pool.class_names)
 
     def prepare(self) -> None:
         """Compute the backbone features that every trial shares, as far as they are not cached."""

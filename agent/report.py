@@ -53,6 +53,7 @@ def write_report(
         chapters=chapters,
         plot=gain_plot(measured) if measured else "",
         card=lab.briefing["card"],
+        errors=lab.control_errors(),
         settings=lab.settings,
         model=folder.read_model(),
         pool=lab.splits.pool,

@@ -215,6 +215,8 @@ def test_the_report_is_one_file_that_opens_offline(finished: RunFolder) -> None:
     assert 'src="data:image/jpeg;base64,' in page
     for text in ("BoxArea", "MinusArea", "relabel 50 %", "Small boxes are rather good.", "def measure"):
         assert text in page
+    assert "What the control's detector gets wrong on val" in page
+    assert "Missed at IoU 0.5: small boxes" in page
 
 
 def test_tables_fit_into_80_columns_and_tell_the_report(finished: RunFolder) -> None:

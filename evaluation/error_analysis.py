@@ -1,0 +1,108 @@
+"""What a detector gets wrong, by kind of error, by size and by video: where better labels could help.
+
+The kinds are TIDE's (Bolya et al., 2020, arXiv:2008.08115), computed by hotcoco. Nothing is trained here.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+
+from pydantic import BaseModel, ConfigDict
+
+from metricsmith.sandbox import Predictions
+
+from .coco_eval import open_evaluation
+from .dataset import Box, Image
+
+__all__ = ["Errors", "Missed", "analyse"]
+
+_KINDS = {
+    "Miss": "missed",
+    "Loc": "wrong place",
+    "Cls": "wrong class",
+    "Both": "wrong place and class",
+    "Dupe": "duplicate",
+    "Bkg": "background",
+}
+_WORST = 5
+
+
+class Missed(BaseModel):
+    """How many of some boxes no prediction finds."""
+
+    model_config = ConfigDict(frozen=True)
+
+    boxes: int
+    missed: int
+    """Without a prediction of their class at IoU 0.5."""
+
+    @property
+    def share(self) -> float:
+        """The share of missed boxes."""
+        return self.missed / self.boxes
+
+
+class Errors(BaseModel):
+    """The errors of one detector on one data set."""
+
+    model_config = ConfigDict(frozen=True)
+
+    ap50: float
+    cost: dict[str, float]
+    """By how much AP50 would rise if this kind of error were mended: TIDE's ΔAP. The dearest first.
+
+    `missed`: no prediction near; `wrong place`: right class, IoU 0.1 to 0.5; `wrong class`: IoU above 0.5;
+    `wrong place and class`; `duplicate`: the object was found already; `background`: nothing is there."""
+    by_size: dict[str, Missed]
+    """COCO's small (area below 32²), medium (up to 96²) and large boxes; absent sizes are left out."""
+    by_group: dict[str, Missed]
+    """The videos of which the largest share is missed, the worst first: up to five, of five boxes or more."""
+
+
+def analyse(
+    images: Sequence[Image], predictions: Sequence[Predictions], class_names: Sequence[str]
+) -> Errors | None:
+    """Return the errors of `predictions`, one entry an image; None where there is no box to find."""
+    boxes = [(image, box) for image in images for box in image.boxes]
+    if not any(not box.crowd for _, box in boxes):
+        return None
+    run = open_evaluation(images, predictions, class_names)
+    tide = run.tide_errors(pos_thr=0.5, bg_thr=0.1)
+    status = run.image_diagnostics(iou_thr=0.5, score_thr=0.0)["gt_status"]
+    found = {
+        place: status.get(place + 1) == "matched" for place, (_, box) in enumerate(boxes) if not box.crowd
+    }
+    cost = {name: float(tide["delta_ap"][kind]) for kind, name in _KINDS.items()}
+    sizes = _missed(boxes, found, lambda _, box: _size(box))
+    groups = {
+        name: missed
+        for name, missed in _missed(boxes, found, lambda image, _: image.group).items()
+        if missed.boxes >= _WORST
+    }
+    return Errors(
+        ap50=float(tide["ap_base"]),
+        cost=dict(sorted(cost.items(), key=lambda item: -item[1])),
+        by_size={name: sizes[name] for name in ("small", "medium", "large") if name in sizes},
+        by_group=dict(sorted(groups.items(), key=lambda item: -item[1].share)[:_WORST]),
+    )
+
+
+def _missed(
+    boxes: Sequence[tuple[Image, Box]],
+    found: Mapping[int, bool],
+    key: Callable[[Image, Box], str | None],
+) -> dict[str, Missed]:
+    parts: dict[str, list[bool]] = defaultdict(list)
+    for place, hit in found.items():
+        name = key(*boxes[place])
+        if name is not None:
+            parts[name].append(hit)
+    return {
+        name: Missed(boxes=len(hits), missed=len(hits) - sum(hits)) for name, hits in sorted(parts.items())
+    }
+
+
+def _size(box: Box) -> str:
+    area = box.xywh[2] * box.xywh[3] if box.area is None else box.area
+    return "small" if area < 32**2 else "medium" if area <= 96**2 else "large"
