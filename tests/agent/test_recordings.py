@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import socket
 from pathlib import Path
@@ -50,8 +49,8 @@ def replay(record: str, data: Path, tmp_path: Path) -> RunFolder:
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_network")
 def test_the_panda_run_replays(tmp_path: Path) -> None:
-    make_panda(tmp_path / "data")
-    folder = replay("panda", tmp_path / "data", tmp_path)
+    make_panda(tmp_path / "data" / "panda")
+    folder = replay("panda", tmp_path / "data" / "panda", tmp_path)
     summary = json.loads(folder.summary.read_text())
     assert len(summary["rounds"]) >= 3
     assert folder.report.exists()
@@ -59,11 +58,8 @@ def test_the_panda_run_replays(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_network")
-def test_the_airplane_run_replays(tmp_path: Path) -> None:
-    place = os.environ.get("METRICSMITH_AIRPLANE")
-    if not place:
-        pytest.skip("set METRICSMITH_AIRPLANE to the airplane data set (COCO) to replay its run")
-    dataset = read_dataset(Path(place))
+def test_the_airplane_run_replays(tmp_path: Path, real_data: Path) -> None:
+    dataset = read_dataset(real_data / "airplane")
     splits = split_by_group(dataset, seed=0)
     pool, harms = corrupt(splits.pool, Rates(drop=0.1, shift=0.1, enlarge=0.2), seed=0)
     data = tmp_path / "data" / "airplane"
