@@ -8,6 +8,7 @@ from importlib.resources import files
 
 import jinja2
 
+from metricsmith.evaluation.data_multiplier import Multiplier
 from metricsmith.evaluation.files import write_atomic
 
 from .figures import Picture, gain_plot, histogram, most_suspicious
@@ -54,12 +55,20 @@ def write_report(
         plot=gain_plot(measured) if measured else "",
         card=lab.briefing["card"],
         errors=lab.control_errors(),
+        multiplier=_multiplier(folder),
         settings=lab.settings,
         model=folder.read_model(),
         pool=lab.splits.pool,
         folder=folder.path,
     )
     write_atomic(folder.report, page)
+
+
+def _multiplier(folder: RunFolder) -> Multiplier | None:
+    """What `metricsmith multiplier` found, if it was asked."""
+    if not folder.multiplier.exists():
+        return None
+    return Multiplier.model_validate_json(folder.multiplier.read_bytes())
 
 
 def _chapter(lab: Lab, idea: Idea, outcome: Outcome) -> _Chapter:

@@ -40,6 +40,7 @@ class RunFolder:
         self.curations = path / "curations"
         self.manual = path / "manual"
         self.summary = path / "summary.json"
+        self.multiplier = path / "multiplier.json"
         self.report = path / "report.html"
 
     @property

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from metricsmith.evaluation.data_multiplier import Multiplier
 from metricsmith.evaluation.dataset import Dataset
 from metricsmith.evaluation.detectors import make_detector
 from metricsmith.evaluation.split_folders import DataSets, Source, open_splits
@@ -24,6 +25,7 @@ from .lab import Lab
 from .loop import Engineer
 from .models import LanguageModel, ModelSettings, open_model
 from .models.replay_model import Replay
+from .multiplier import data_multiplier
 from .outcome import Outcome
 from .report import write_report
 from .round_log import final_table, round_table
@@ -32,7 +34,7 @@ from .settings import Settings
 from .summary import Summary
 from .transcript import Recorded, Transcript
 
-__all__ = ["begin", "replay", "resume"]
+__all__ = ["begin", "multiplier", "replay", "resume"]
 
 RECORDED_KINDS = frozenset({"trial", "approval"})
 """What a strict replay takes from the record: training takes minutes, and a person is not there."""
@@ -63,6 +65,15 @@ def resume(folder: RunFolder, console: Console) -> Summary:
         facts = {name: value for name, value in model.items() if name != "kind"}
         speaker = open_model(ModelSettings(**facts), folder=folder.manual)
         return _carry_through(folder, settings, data, speaker, Journal(folder.journal), console)
+
+
+def multiplier(folder: RunFolder, console: Console) -> Multiplier:
+    """Find out what a finished run's best curation is worth in random images; add it to the report."""
+    with folder.locked():
+        found = data_multiplier(folder, _read_data(folder.read_settings(), console), console)
+    resume(folder, console)
+    console.print(f"{found}.", highlight=False)
+    return found
 
 
 def replay(

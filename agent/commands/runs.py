@@ -44,6 +44,7 @@ def register(app: typer.Typer) -> None:
     app.command("run", rich_help_panel="Runs")(_run)
     app.command("resume", rich_help_panel="Runs")(_resume)
     app.command("replay", rich_help_panel="Runs")(_replay)
+    app.command("multiplier", rich_help_panel="Runs")(_multiplier)
     app.command("demo", rich_help_panel="Runs")(_demo)
 
 
@@ -183,6 +184,17 @@ def _replay(
         raise RunError(f"{folder.path}: a replay cannot be written over its record; give --name another name")
     overrides = {"data": data, "val": val, "test": test, "reference": reference}
     runs.replay(record, folder, live_trials=live_trials, data=overrides, console=console)
+
+
+def _multiplier(run: Run) -> None:
+    """Say how many random images a finished run's best curation is worth, and add it to the report.
+
+    Trains on random samples of 12.5, 25, 50 and 100 % of the pool and reads the number off their curve; it is
+    never extrapolated. What was trained once is not trained again.
+    """
+    from .. import runs
+
+    runs.multiplier(RunFolder(run), console)
 
 
 def _demo(runs_folder: Runs = Path("runs")) -> None:

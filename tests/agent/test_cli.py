@@ -30,7 +30,19 @@ class Brightness(Metric):
     def measure(self, sample: Sample) -> float:
         return float(sample.image.mean())
 '''
-COMMANDS = ("run", "resume", "replay", "demo", "describe", "corrupt", "check", "score", "doctor", "bench")
+COMMANDS = (
+    "run",
+    "resume",
+    "replay",
+    "multiplier",
+    "demo",
+    "describe",
+    "corrupt",
+    "check",
+    "score",
+    "doctor",
+    "bench",
+)
 
 
 @pytest.fixture

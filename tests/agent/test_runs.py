@@ -259,6 +259,48 @@ def test_what_is_kept_gets_a_card_and_a_look_at_test(
     assert "On the test split, looked at once" in folder.report.read_text()
 
 
+def test_the_best_curation_is_worth_so_many_random_images(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console: Console
+) -> None:
+    monkeypatch.setattr(loop, "judge", lambda *_: "kept")
+    monkeypatch.setattr(
+        "metricsmith.agent.multiplier.make_detector",
+        lambda _, cache, __: KeepingDetector(ProxyDetector(cache, TINY)),
+    )
+    model = Scripted([idea("BoxArea", "relabel", 0.5), block(GOOD), LESSON])
+    folder = begin(tmp_path / "run", settings.model_copy(update={"rounds": 1}), model, monkeypatch, console)
+    found = runs.multiplier(folder, console)
+    summary = json.loads(folder.summary.read_text())
+    assert [point.images for point in found.curve] == [3, 6, 12, 24]
+    assert found.curve[2].map == summary["control"]["map"]
+    assert (found.images, found.map) == (12, summary["rounds"][0]["map"])
+    assert "12 curated images" in folder.report.read_text()
+    assert len((folder.path / "curve.jsonl").read_text().splitlines()) == 6
+
+    def no_training(*_: object) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr("metricsmith.agent.multiplier.run_trial", no_training)
+    assert runs.multiplier(folder, console) == found
+
+
+def test_only_a_finished_run_with_a_curation_has_a_multiplier(
+    finished: RunFolder, settings: Settings, tmp_path: Path, console: Console
+) -> None:
+    begun = RunFolder(tmp_path / "begun")
+    begun.create(settings, {"kind": "live"})
+    with pytest.raises(RunError, match="of 3 rounds is not finished; `metricsmith resume"):
+        runs.multiplier(begun, console)
+    begun.summary.write_text(
+        json.dumps(
+            json.loads(finished.summary.read_text())
+            | {"test": {"control": {"map": 0.1, "ar100": 0.2}, "best": None}}
+        )
+    )
+    with pytest.raises(RunError, match="kept nothing"):
+        runs.multiplier(begun, console)
+
+
 def test_a_ledger_gives_an_oracle_to_compare_with(
     data: Path, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console: Console
 ) -> None:
