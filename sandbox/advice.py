@@ -37,7 +37,8 @@ _BY_KIND = {
     "not-deterministic": (
         "Use no clock and no unseeded random numbers (np.random.default_rng(0), made inside "
         "measure, is fine), and keep nothing on self or in globals between calls of measure: of other "
-        "frames there are previous_boxes and next_boxes, of other images what rank gets."
+        "frames there are previous_boxes and next_boxes; of other images, what rank(self, measurements) "
+        "gets: one row for each image (or box), in no order to rely on."
     ),
     "not-finite": (
         "Guard the divisor and the argument of log with np.maximum(x, 1e-6), that of sqrt with "

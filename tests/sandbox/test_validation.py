@@ -323,7 +323,8 @@ Failed in stage sample: not-deterministic.
 measure gave the same image other numbers in another process and order
 Advice: Use no clock and no unseeded random numbers (np.random.default_rng(0), made inside measure, is \
 fine), and keep nothing on self or in globals between calls of measure: of \
-other frames there are previous_boxes and next_boxes, of other images what rank gets.""",
+other frames there are previous_boxes and next_boxes; of other images, what rank(self, measurements) gets: \
+one row for each image (or box), in no order to rely on.""",
     ),
     "score that depends on the order": (
         metric("self.n = getattr(self, 'n', 0) + 1\nreturn self.n"),
@@ -336,7 +337,8 @@ Failed in stage sample: not-deterministic.
 rank gave the same measurements other scores in another process
 Advice: Use no clock and no unseeded random numbers (np.random.default_rng(0), made inside measure, is \
 fine), and keep nothing on self or in globals between calls of measure: of \
-other frames there are previous_boxes and next_boxes, of other images what rank gets.""",
+other frames there are previous_boxes and next_boxes; of other images, what rank(self, measurements) gets: \
+one row for each image (or box), in no order to rely on.""",
     ),
     "constant": (
         metric("return np.ones(len(sample.boxes))", level="object"),
