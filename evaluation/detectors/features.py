@@ -30,6 +30,7 @@ from ..dataset import Image
 from ..files import write_atomic
 from ..pixels import load_rgb
 from ..progress import Progress, silent
+from .threads import one_thread
 
 __all__ = ["CHANNELS", "MEAN", "STD", "STRIDES", "FeatureStore", "Levels", "load_backbone"]
 
@@ -59,6 +60,7 @@ class FeatureStore:
         self._backbone: nn.Module | None = None
         self._digests: dict[tuple[Path, int, int], str] = {}
 
+    @one_thread()
     def compute(self, images: Sequence[Image], progress: Progress = silent) -> int:
         """Return how many images' features were missing and have been computed.
 

@@ -5,6 +5,7 @@ on top (see `network`). It trains on windows of the feature maps: a quarter of t
 spent where boxes are, and images of any shape fit into one batch. Prediction sees whole images. The number
 of steps does not depend on the training set's size, so that trials of one run cost the same.
 
+It computes with one thread, so that the same seed gives the same bits on machines of any number of cores.
 The proxy is no detector to deploy, and its mAP says little beside other detectors'.
 """
 
@@ -27,6 +28,7 @@ from ..dataset import Image
 from ..progress import Progress, silent
 from .features import CHANNELS, STRIDES, FeatureStore, Levels
 from .network import Network
+from .threads import one_thread
 
 __all__ = ["ProxyDetector", "ProxySettings"]
 
@@ -70,6 +72,7 @@ class ProxyDetector:
         """Compute the features that are not cached. DataError: an image cannot be read."""
         self._features.compute(images, progress)
 
+    @one_thread()
     def train(
         self, images: Sequence[Image], class_names: Sequence[str], *, seed: int, progress: Progress = silent
     ) -> _TrainedProxy:
@@ -110,6 +113,7 @@ class _TrainedProxy:
         self._features = features
         self._batch = batch
 
+    @one_thread()
     def predict(self, images: Sequence[Image], progress: Progress = silent) -> list[Predictions]:
         """Return at most 100 predictions for each image, in pixels of the image file."""
         self._features.compute(images, progress)
@@ -135,6 +139,7 @@ class _TrainedProxy:
         progress("predicting", len(images), len(images))
         return [found[n] for n in range(len(images))]
 
+    @one_thread()
     def box_losses(self, images: Sequence[Image]) -> list[npt.NDArray[np.float64]]:
         """Return for each image the training loss of each of its boxes, (N,); see `Network.box_losses`.
 

@@ -21,6 +21,7 @@ NAMES = ("red", "blue")
 COLOURS = ((220, 40, 40), (40, 40, 220))
 SMALL = ProxySettings(image_size=128, window=96, steps=40, batch=8, channels=32, lr=1e-2)
 BRIEF = replace(SMALL, steps=3)
+FOUND: dict[str, list[bytes]] = {}
 
 
 def painted(folder: Path, number: int, *, size: tuple[int, int] = (128, 96)) -> Image:
@@ -91,6 +92,19 @@ def test_same_seed_same_bits_whatever_ran_before(images: list[Image], cache: Pat
     other.prepare(images[::-1])
     other.train(images[4:9], NAMES, seed=5)
     assert as_bytes(other.train(images[:12], NAMES, seed=3).predict(images[24:])) == as_bytes(first)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_the_number_of_threads_changes_no_bit(images: list[Image], tmp_path: Path, threads: int) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        trained = ProxyDetector(tmp_path, BRIEF).train(images[:8], NAMES, seed=3)
+        found = as_bytes(trained.predict(images[8:12]))
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert FOUND.setdefault("first", found) == found
 
 
 def test_another_seed_gives_another_detector(images: list[Image], cache: Path) -> None:
