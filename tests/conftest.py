@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+# Set before torch is loaded: many threads on a busy machine of few cores are slower than one.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -65,7 +65,7 @@ def _proxy(
             pool, _ = harm(pool, 0.4, seed)
         key = (pool.fingerprint(), val.fingerprint(), seed)
         detectors: dict[str, Detector] = {
-            "proxy": ProxyDetector(runs / "cache"),
+            "proxy": ProxyDetector(runs / "cache", train_anew=True),
             detector: make_detector(detector, runs / "cache", weights),
         }
 

@@ -89,6 +89,18 @@ class FeatureStore:
             start = stop
         return tuple(levels)
 
+    def digest(self, image: Image) -> str:
+        """Return the SHA-256 of the image's file, in hex. DataError: it cannot be read."""
+        try:
+            status = image.path.stat()
+            key = (image.path, status.st_size, status.st_mtime_ns)
+            if key not in self._digests:
+                with image.path.open("rb") as file:
+                    self._digests[key] = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise DataError(image.path, f"cannot be read ({error.strerror})") from error
+        return self._digests[key]
+
     def input_size(self, image: Image) -> tuple[int, int]:
         """Return (height, width) of the image as the backbone sees it, in pixels, without padding."""
         scale = self._image_size / max(image.width, image.height)
@@ -108,15 +120,7 @@ class FeatureStore:
         return file.exists() and np.load(file, mmap_mode="r").shape == (size,)
 
     def _file(self, image: Image) -> Path:
-        try:
-            status = image.path.stat()
-            key = (image.path, status.st_size, status.st_mtime_ns)
-            if key not in self._digests:
-                with image.path.open("rb") as file:
-                    self._digests[key] = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise DataError(image.path, f"cannot be read ({error.strerror})") from error
-        digest = self._digests[key]
+        digest = self.digest(image)
         return self._folder / digest[:2] / f"{digest}.npy"
 
     def _compute_one(self, image: Image) -> bytes:

@@ -28,6 +28,7 @@ from ..dataset import Image
 from ..progress import Progress, silent
 from .features import CHANNELS, STRIDES, FeatureStore, Levels
 from .network import Network
+from .stock import Stock
 from .threads import one_thread
 
 __all__ = ["ProxyDetector", "ProxySettings"]
@@ -63,10 +64,16 @@ class ProxyDetector:
 
     name = "proxy"
 
-    def __init__(self, cache: Path, settings: ProxySettings = ProxySettings()) -> None:
-        """Keep features under `cache`, which runs and processes may share."""
+    def __init__(
+        self, cache: Path, settings: ProxySettings = ProxySettings(), *, train_anew: bool = False
+    ) -> None:
+        """Keep features and trained networks under `cache`, which runs and processes may share.
+
+        `train_anew`: train again what was trained before, for those who measure the time.
+        """
         self._settings = settings
         self._features = FeatureStore(cache, settings.image_size)
+        self._stock = None if train_anew else Stock(cache / "proxy-trained")
 
     def prepare(self, images: Sequence[Image], progress: Progress = silent) -> None:
         """Compute the features that are not cached. DataError: an image cannot be read."""
@@ -78,6 +85,7 @@ class ProxyDetector:
     ) -> _TrainedProxy:
         """Return the trained detector; without any box it learns to predict nothing.
 
+        What was trained before on the same files, boxes, classes and seed is taken from the cache.
         DetectorError: there are no images, or no classes.
         """
         if not images or not class_names:
@@ -87,6 +95,13 @@ class ProxyDetector:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = Network(settings.channels, len(class_names)).to(memory_format=torch.channels_last)
+        trained = _TrainedProxy(network, self._features, settings.batch)
+        key = (settings, seed, tuple(class_names), [self._identity(image) for image in images])
+        if self._stock is not None and (state := self._stock.get(*key)) is not None:
+            network.load_state_dict(state)
+            network.eval()
+            progress("training", settings.steps, settings.steps)
+            return trained
         optimiser = torch.optim.AdamW(
             network.parameters(), lr=settings.lr, weight_decay=_WEIGHT_DECAY, fused=True
         )
@@ -104,7 +119,15 @@ class ProxyDetector:
             optimiser.step()
             schedule.step()
         progress("training", settings.steps, settings.steps)
-        return _TrainedProxy(network.eval(), self._features, settings.batch)
+        network.eval()
+        if self._stock is not None:
+            self._stock.put(network.state_dict(), *key)
+        return trained
+
+    def _identity(self, image: Image) -> tuple[object, ...]:
+        """All that training takes from an image."""
+        boxes = [(box.label, box.xywh, box.crowd) for box in image.boxes]
+        return self._features.digest(image), image.width, image.height, boxes
 
 
 class _TrainedProxy:

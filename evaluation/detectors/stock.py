@@ -1,0 +1,48 @@
+"""Trained networks on disk, so that a training that was done once is not done again by another run.
+
+Training is deterministic: what lies here is bit for bit what training would give. The key must therefore name
+everything that training depends on. This module trains nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import pickle
+from pathlib import Path
+
+import torch
+import torchvision
+from torch import Tensor
+
+from ..files import write_atomic
+
+__all__ = ["Stock"]
+
+_PROGRAM = ("1", torch.__version__, torchvision.__version__, torch.backends.cpu.get_cpu_capability())
+"""What training depends on besides its arguments; count the first up when the recipe changes."""
+
+
+class Stock:
+    """State dicts by key in one folder; several processes may share it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def get(self, *key: object) -> dict[str, Tensor] | None:
+        """Return the state of this key; None where there is none, or where the file is damaged."""
+        try:
+            state = torch.load(self._file(key), weights_only=True)
+        except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError):
+            return None
+        return state if isinstance(state, dict) else None
+
+    def put(self, state: dict[str, Tensor], *key: object) -> None:
+        """Keep the state under this key."""
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        write_atomic(self._file(key), buffer.getvalue())
+
+    def _file(self, key: tuple[object, ...]) -> Path:
+        digest = hashlib.sha256(repr((_PROGRAM, key)).encode()).hexdigest()
+        return self._folder / digest[:2] / f"{digest}.pt"
