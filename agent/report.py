@@ -10,6 +10,7 @@ import jinja2
 
 from metricsmith.evaluation.data_multiplier import Multiplier
 from metricsmith.evaluation.files import write_atomic
+from metricsmith.evaluation.trials import Difference, gain
 
 from .figures import Picture, gain_plot, histogram, most_suspicious
 from .ideas import Idea
@@ -30,6 +31,8 @@ class _Chapter:
     source: str
     histogram: str
     pictures: list[Picture]
+    details: list[tuple[str, Difference]]
+    """Statistics by name, and what they gain over the control; empty where nothing was measured."""
 
 
 def write_report(
@@ -80,4 +83,21 @@ def _chapter(lab: Lab, idea: Idea, outcome: Outcome) -> _Chapter:
         source=sources[0].read_text(encoding="utf-8") if sources else "",
         histogram=histogram(table.values) if table else "",
         pictures=most_suspicious(lab.splits.pool, table) if table else [],
+        details=_details(lab, idea, outcome),
     )
+
+
+def _details(lab: Lab, idea: Idea, outcome: Outcome) -> list[tuple[str, Difference]]:
+    if outcome.curated is None:
+        return []
+    gained = gain(lab.curated(outcome.round, lab.tables[idea.name], idea.strategy), lab.control())
+    found = {
+        "mAP": gained.map,
+        "AP50": gained.ap50,
+        "AP75": gained.ap75,
+        "AP of small boxes": gained.ap_small,
+        "AP of medium boxes": gained.ap_medium,
+        "AP of large boxes": gained.ap_large,
+        "AR@100": gained.ar100,
+    }
+    return [(name, difference) for name, difference in found.items() if difference is not None]

@@ -7,7 +7,7 @@ here; nor is what a training set consists of: see `curation` and `draws`.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from statistics import fmean
 from typing import Literal
@@ -81,6 +81,11 @@ class Gain(BaseModel):
     map: Difference
     ap50: Difference
     ar100: Difference
+    ap75: Difference | None = None
+    ap_small: Difference | None = None
+    """Of this and the next two: None where the data holds no box of the size."""
+    ap_medium: Difference | None = None
+    ap_large: Difference | None = None
 
 
 def run_trial(
@@ -117,11 +122,22 @@ def gain(curated: Sequence[Trial], control: Sequence[Trial]) -> Gain:
     if not seeds or len(curated) != len(seeds) or set(partner) != set(seeds):
         raise ValueError(f"curated has seeds {sorted(t.seed for t in curated)}, control {sorted(seeds)}")
     pairs = [(partner[trial.seed], trial) for trial in control]
+
+    def difference(figure: Callable[[Trial], float]) -> Difference:
+        return _difference([(figure(a), figure(b)) for a, b in pairs])
+
+    def of_size(figure: Callable[[Trial], float]) -> Difference | None:
+        return difference(figure) if all(figure(trial) >= 0 for pair in pairs for trial in pair) else None
+
     return Gain(
         seeds=seeds,
-        map=_difference([(a.map, b.map) for a, b in pairs]),
-        ap50=_difference([(a.ap50, b.ap50) for a, b in pairs]),
-        ar100=_difference([(a.ar100, b.ar100) for a, b in pairs]),
+        map=difference(lambda trial: trial.map),
+        ap50=difference(lambda trial: trial.ap50),
+        ar100=difference(lambda trial: trial.ar100),
+        ap75=difference(lambda trial: trial.ap75),
+        ap_small=of_size(lambda trial: trial.ap_small),
+        ap_medium=of_size(lambda trial: trial.ap_medium),
+        ap_large=of_size(lambda trial: trial.ap_large),
     )
 
 

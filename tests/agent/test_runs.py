@@ -217,6 +217,7 @@ def test_the_report_is_one_file_that_opens_offline(finished: RunFolder) -> None:
         assert text in page
     assert "What the control's detector gets wrong on val" in page
     assert "Missed at IoU 0.5: small boxes" in page
+    assert page.count("Gain over the control, in detail") == 2, "of the two rounds that were measured"
 
 
 def test_tables_fit_into_80_columns_and_tell_the_report(finished: RunFolder) -> None:

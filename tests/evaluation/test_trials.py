@@ -36,6 +36,18 @@ def test_gain_pairs_the_trials_by_seed() -> None:
     assert gained.ar100.mean == 0
 
 
+def test_sizes_that_do_not_occur_have_no_gain() -> None:
+    def sized(ap: float) -> Trial:
+        return trial(0, ap, 0.2).model_copy(update={"ap75": ap / 2, "ap_small": -1.0, "ap_large": 2 * ap})
+
+    gained = gain([sized(0.3)], [sized(0.2)])
+    assert gained.ap75 is not None
+    assert gained.ap75.mean == pytest.approx(0.05)
+    assert gained.ap_small is None
+    assert gained.ap_large is not None
+    assert gained.ap_large.mean == pytest.approx(0.2)
+
+
 def test_the_interval_is_that_of_the_paired_t_test() -> None:
     curated = [trial(0, 0.12, 0.3), trial(1, 0.21, 0.4), trial(2, 0.36, 0.5)]
     gained = gain(curated, CONTROL).map
