@@ -43,6 +43,8 @@ Levels = tuple[npt.NDArray[np.float16], ...]
 """One array a stride, (H / stride, W / stride, channels) float16."""
 
 _NAME = "tf_efficientnet_lite0"
+_VERSION = 2
+"""Of the way they are computed, down to the last bit; features of another version are not looked at."""
 MEAN, STD = 127.0, 128.0
 """The backbone sees (pixel − `MEAN`) / `STD`, of pixels in 0–255."""
 
@@ -55,7 +57,7 @@ class FeatureStore:
 
         `image_size` is a multiple of 32.
         """
-        self._folder = cache / f"{_NAME}-{image_size}"
+        self._folder = cache / f"{_NAME}-{image_size}-{_VERSION}"
         self._image_size = image_size
         self._backbone: nn.Module | None = None
         self._digests: dict[tuple[Path, int, int], str] = {}
