@@ -15,7 +15,7 @@ from metricsmith.evaluation.files import write_atomic
 from metricsmith.sandbox import Level, Suspicious
 from metricsmith.sandbox.errors import DataError
 
-__all__ = ["MetricCard", "accept", "read_metric"]
+__all__ = ["MetricCard", "accept", "card_of", "read_metric"]
 
 
 class MetricCard(BaseModel):
@@ -54,16 +54,22 @@ def read_metric(file: Path) -> str:
         raise DataError(file, error.strerror or "cannot be read", remedy="name a metric file") from None
     except UnicodeDecodeError:
         raise DataError(file, "not a text file in UTF-8", remedy="name a metric file") from None
-    place = file.with_suffix(".json")
-    if place.exists():
-        try:
-            card = MetricCard.model_validate_json(place.read_bytes())
-        except ValidationError as error:
-            raise DataError(place, f"not the card of a metric ({error.errors()[0]['msg']})") from None
-        if hashlib.sha256(source.encode()).hexdigest() != card.sha256:
-            raise DataError(
-                file,
-                f"not the code that was accepted in round {card.round} of the run {card.run}",
-                remedy=f"restore it, or delete {place.name} and have it checked as a new metric",
-            )
+    card = card_of(file)
+    if card is not None and hashlib.sha256(source.encode()).hexdigest() != card.sha256:
+        raise DataError(
+            file,
+            f"not the code that was accepted in round {card.round} of the run {card.run}",
+            remedy=f"restore it, or delete {file.stem}.json and have it checked as a new metric",
+        )
     return source
+
+
+def card_of(file: Path) -> MetricCard | None:
+    """Return the card of the metric in `file`, None where it has none. DataError: it is damaged."""
+    place = file.with_suffix(".json")
+    if not place.exists():
+        return None
+    try:
+        return MetricCard.model_validate_json(place.read_bytes())
+    except ValidationError as error:
+        raise DataError(place, f"not the card of a metric ({error.errors()[0]['msg']})") from None

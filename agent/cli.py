@@ -11,7 +11,7 @@ import typer
 
 from metricsmith.sandbox.errors import MetricSmithError
 
-from .commands import bench, data, doctor, metrics, runs
+from .commands import bench, data, doctor, library, metrics, runs
 
 __all__ = ["app", "main"]
 
@@ -29,7 +29,7 @@ app = typer.Typer(
         "measurably lifts mAP and recall is kept, and the next round builds on it."
     ),
 )
-for group in (runs, data, metrics, doctor, bench):
+for group in (runs, data, metrics, library, doctor, bench):
     group.register(app)
 
 

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +17,7 @@ from metricsmith.sandbox.errors import RunError
 
 from ..accepted import read_metric
 from ..display import Display
+from .library import shipped
 from .options import console, errors
 
 if TYPE_CHECKING:
@@ -227,9 +227,7 @@ def _number(value: float | None, spec: str) -> str:
 def _sources(files: Sequence[Path] | None) -> dict[str, str]:
     """The sources of the metrics by name; those that came with the program if none are given."""
     if files is None:
-        spec = find_spec("metricsmith.metrics_generated")
-        places = (spec and spec.submodule_search_locations) or ()
-        files = sorted(file for place in places for file in Path(place).glob("*.py"))
+        files = sorted(shipped().glob("*.py"))
     return {f"ours: {file.stem}": read_metric(file) for file in files}
 
 
