@@ -74,6 +74,11 @@ class Journal:
         self._borrowed = [event for event in record if event["event"] in recorded_kinds]
         self._mend()
 
+    @property
+    def is_at_end(self) -> bool:
+        """Whether the next event is a new one, not one to come past again."""
+        return self._position == len(self._events)
+
     def __len__(self) -> int:
         """The number of events, those not yet come past again included."""
         return len(self._events)

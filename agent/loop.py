@@ -36,6 +36,8 @@ class Engineer:
     approve: Approver
     show: Callable[[Sequence[Outcome]], None]
     """Called with the outcomes so far whenever there is a new one."""
+    hear: Callable[[int], Sequence[str]] = lambda number: ()
+    """Returns what a person has said since the last round."""
     ideas: list[Idea] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
 
@@ -50,6 +52,7 @@ class Engineer:
     def play(self, number: int) -> None:
         """Play one round."""
         control = self.lab.control_numbers
+        self.author.hints.extend(self.hear(number))
         idea = self.author.propose(number, self.history(), control=control)
         candidate = self.author.write(number, idea)
         candidate, decision = self.decide(number, idea, candidate)

@@ -58,6 +58,7 @@ def write_report(
         plot=gain_plot(measured) if measured else "",
         card=lab.briefing["card"],
         errors=lab.control_errors(),
+        hints=_hints(lab),
         multiplier=_multiplier(folder),
         settings=lab.settings,
         model=folder.read_model(),
@@ -65,6 +66,20 @@ def write_report(
         folder=folder.path,
     )
     write_atomic(folder.report, page)
+
+
+def _hints(lab: Lab) -> list[tuple[str, str]]:
+    """When a person said what."""
+    journal = lab.journal
+    return [
+        *(("at the start", hint) for hint in lab.settings.hints),
+        *((f"before round {e['round']}", hint) for e in journal.events("hinted") for hint in e["hints"]),
+        *(
+            (f"on the code of round {e['round']}", e["reason"])
+            for e in journal.events("approval")
+            if e["decision"] == "hint"
+        ),
+    ]
 
 
 def _multiplier(folder: RunFolder) -> Multiplier | None:

@@ -20,6 +20,7 @@ from metricsmith.sandbox.errors import RunError
 from .approval import Approver, Ask, Auto
 from .author import Author
 from .display import Display
+from .hints import hear
 from .journal import Event, Journal, first_difference, read_events
 from .lab import Lab
 from .loop import Engineer
@@ -36,7 +37,7 @@ from .transcript import Recorded, Transcript
 
 __all__ = ["begin", "multiplier", "replay", "resume"]
 
-RECORDED_KINDS = frozenset({"trial", "approval"})
+RECORDED_KINDS = frozenset({"trial", "approval", "hinted"})
 """What a strict replay takes from the record: training takes minutes, and a person is not there."""
 
 
@@ -139,8 +140,9 @@ def _carry_through(
 ) -> Summary:
     with Display(console) as display:
         lab = _lab(folder, settings, data, journal, display)
+        model = Recorded(speaker, Transcript(folder.transcript))
         author = Author(
-            model=Recorded(speaker, Transcript(folder.transcript)),
+            model=model,
             journal=journal,
             validate=lab.check,
             briefing=lab.briefing,
@@ -152,7 +154,10 @@ def _carry_through(
             with display.paused():
                 console.print(round_table(outcomes, lab.control_numbers, settings.seeds))
 
-        engineer = Engineer(author, lab, _approver(settings, display), show)
+        def listen(number: int) -> Sequence[str]:
+            return hear(folder.hints, journal, number, is_new=model.is_at_end)
+
+        engineer = Engineer(author, lab, _approver(settings, display), show, listen)
         summary = engineer.run()
         write_report(folder, lab, engineer.ideas, engineer.outcomes, summary)
     console.print(final_table(summary))

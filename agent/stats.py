@@ -100,6 +100,8 @@ def _add_events(total: Stats, events: Sequence[Event]) -> list[float]:
                 tried.setdefault(event["round"], []).append(event["accepted"])
                 if not event["accepted"]:
                     total.mistakes[_why(event)] += 1
+            case "hinted":
+                total.hints += len(event["hints"])
             case "approval":
                 total.hints += event["decision"] == "hint"
             case "judged":

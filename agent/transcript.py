@@ -163,6 +163,11 @@ class Recorded:
         """The name of the model behind."""
         return self._model.name
 
+    @property
+    def is_at_end(self) -> bool:
+        """Whether the next answer is the model's own."""
+        return self._asked == len(self._transcript.calls)
+
     def complete(self, request: Request) -> Response:
         """The recorded answer, or the model's own."""
         calls = self._transcript.calls

@@ -14,6 +14,7 @@ import typer
 
 from metricsmith.sandbox.errors import RunError
 
+from ..hints import say
 from ..models import ModelSettings
 from ..run_folder import RunFolder
 from ..settings import Settings
@@ -43,6 +44,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
     app.command("run", rich_help_panel="Runs")(_run)
     app.command("resume", rich_help_panel="Runs")(_resume)
+    app.command("hint", rich_help_panel="Runs")(_hint)
     app.command("replay", rich_help_panel="Runs")(_replay)
     app.command("multiplier", rich_help_panel="Runs")(_multiplier)
     app.command("demo", rich_help_panel="Runs")(_demo)
@@ -142,6 +144,22 @@ def _resume(run: Run) -> None:
     from .. import runs
 
     runs.resume(RunFolder(run), console)
+
+
+def _hint(
+    run: Run,
+    text: Annotated[str, typer.Argument(metavar="TEXT", show_default=False, help="In your words.")],
+) -> None:
+    """Give the engineer a hint while it works: it reads it when the next round begins.
+
+    Hints are recorded and shown in the report as yours.
+    """
+    folder = RunFolder(run)
+    folder.read_settings()  # says what is wrong where there is no run
+    if folder.summary.exists():
+        raise RunError(f"{run}: this run is finished; give the hint to a new one, with --hint")
+    say(folder.hints, text)
+    console.print("The next round begins with it.")
 
 
 def _replay(

@@ -33,8 +33,12 @@ class Brightness(Metric):
 COMMANDS = (
     "run",
     "resume",
+    "hint",
     "replay",
     "multiplier",
+    "stats",
+    "metrics",
+    "promote",
     "demo",
     "describe",
     "corrupt",

@@ -18,8 +18,9 @@ from scripted import GOOD, WRONG_AXIS, Scripted, block
 from metricsmith.agent import loop, runs
 from metricsmith.agent.accepted import MetricCard, read_metric
 from metricsmith.agent.approval import Decision
+from metricsmith.agent.hints import say
 from metricsmith.agent.journal import Journal, first_difference, read_events
-from metricsmith.agent.models import ModelSettings
+from metricsmith.agent.models import ModelSettings, Request, Response
 from metricsmith.agent.run_folder import RunFolder
 from metricsmith.agent.settings import Settings
 from metricsmith.evaluation.corruption import Harm, write_ledger
@@ -459,6 +460,77 @@ def test_changed_data_stop_a_run(
     monkeypatch.setattr(runs, "open_model", lambda *_, **__: Scripted([]))
     with pytest.raises(RunError, match="the data, the settings or the program changed since"):
         runs.resume(folder, console)
+
+
+class Overheard(Scripted):
+    """While it reflects on round 1, a person leaves two hints; it dies where `dies` says."""
+
+    def __init__(self, folder: RunFolder, dies: str = "") -> None:
+        super().__init__(REPLIES)
+        self.folder, self.dies = folder, dies
+
+    def complete(self, request: Request) -> Response:
+        if self.dies == f"{request.purpose} {request.round}":
+            raise KeyboardInterrupt
+        if (request.purpose, request.round) == ("reflect", 1):
+            say(self.folder.hints, "Pandas are  black and white.")
+            say(self.folder.hints, "Look at the borders.")
+        return super().complete(request)
+
+
+def test_a_hint_on_the_way_is_heard_by_the_next_round_and_replays(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console: Console
+) -> None:
+    folder = RunFolder(tmp_path / "run")
+    model = Overheard(folder)
+    begin(folder.path, settings, model, monkeypatch, console)
+    asked = {(r.purpose, r.round): r.messages[1].content for r in model.requests}
+    assert "black and white" not in asked["brainstorm", 1]
+    for place in (("brainstorm", 2), ("write", 2), ("brainstorm", 3)):
+        assert "- Pandas are black and white.\n- Look at the borders.\n" in asked[place]
+    hinted = [event for event in read_events(folder.journal) if event["event"] == "hinted"]
+    assert [(e["round"], e["hints"]) for e in hinted] == [
+        (2, ["Pandas are black and white.", "Look at the borders."])
+    ]
+    assert "<li>before round 2: Look at the borders.</li>" in folder.report.read_text()
+    again = RunFolder(tmp_path / "again")
+    runs.replay(folder, again, live_trials=False, data={}, console=console)
+    assert "before round 2: Look at the borders." in again.report.read_text()
+
+
+@pytest.mark.parametrize("place", ["write 2", "brainstorm 3"])
+def test_a_hint_after_a_kill_waits_for_a_round_that_has_not_begun(
+    place: str, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console: Console
+) -> None:
+    folder = RunFolder(tmp_path / "run")
+    with pytest.raises(KeyboardInterrupt):
+        begin(folder.path, settings, Overheard(folder, place), monkeypatch, console)
+    say(folder.hints, "One more thing.")
+    rest = Scripted(REPLIES[5:] if place == "write 2" else REPLIES[7:])
+    monkeypatch.setattr(runs, "open_model", lambda *_, **__: rest)
+    runs.resume(folder, console)
+    hinted = [event for event in read_events(folder.journal) if event["event"] == "hinted"]
+    assert [(e["round"], e["hints"][-1]) for e in hinted] == [
+        (2, "Look at the borders."),
+        (3, "One more thing."),
+    ]
+
+
+def test_an_answer_that_a_kill_left_unused_keeps_its_question(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console: Console
+) -> None:
+    """The answer to round 2's brainstorm is on disk, the event that follows from it is not."""
+    folder = RunFolder(tmp_path / "run")
+    with pytest.raises(KeyboardInterrupt):
+        begin(folder.path, settings, Overheard(folder, "write 2"), monkeypatch, console)
+    lines = folder.journal.read_text().splitlines(keepends=True)
+    first = next(n for n, line in enumerate(lines) if '"event": "hinted"' in line)
+    folder.journal.write_text("".join(lines[: first + 1]))
+    say(folder.hints, "One more thing.")
+    monkeypatch.setattr(runs, "open_model", lambda *_, **__: Scripted(REPLIES[5:]))
+    runs.resume(folder, console)
+    hinted = [event for event in read_events(folder.journal) if event["event"] == "hinted"]
+    assert [event["round"] for event in hinted] == [2, 3]
 
 
 def test_a_second_process_is_refused(finished: RunFolder, console: Console) -> None:

@@ -205,6 +205,18 @@ def test_another_metric_of_the_name_is_not_overwritten(
     assert "there is another metric of this name" in said
 
 
+def test_a_finished_run_takes_no_hint(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, capsys, "hint", run.path, "Look at the borders.")[0] == 0
+    assert run.hints.read_text() == '"Look at the borders."\n'
+    assert "the hint is empty" in call(monkeypatch, capsys, "hint", run.path, "  ")[1]
+    run.summary.write_text("{}")
+    status, said = call(monkeypatch, capsys, "hint", run.path, "And now?")
+    assert status == 1
+    assert "this run is finished" in said
+
+
 def test_an_empty_library_says_how_to_fill_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
