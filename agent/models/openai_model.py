@@ -19,7 +19,7 @@ from metricsmith.sandbox.errors import ModelError
 
 from .openai_reply import ChatReply, ResponsesReply
 from .request import Request, Response
-from .settings import ModelSettings
+from .settings import Api, ModelSettings
 
 __all__ = ["OpenAIModel"]
 
@@ -42,7 +42,8 @@ class OpenAIModel:
         self._host = _host(base_url)
         at_openai = self._host.partition(":")[0].endswith(_OPENAI_HOST)
         self._responses = settings.api == "responses" or (settings.api == "auto" and at_openai)
-        self._takes_json_mode = True
+        self.takes_json_mode = True
+        """Whether the service takes requests for JSON, as far as is known."""
         self._client = openai.OpenAI(
             api_key=_key(required=at_openai) or _NO_KEY,
             base_url=base_url,
@@ -51,13 +52,18 @@ class OpenAIModel:
         )
 
     @property
+    def api(self) -> Api:
+        """Which of OpenAI's two APIs the service is spoken to by."""
+        return "responses" if self._responses else "chat"
+
+    @property
     def name(self) -> str:
         """`openai:MODEL`."""
         return f"openai:{self._settings.model}"
 
     def complete(self, request: Request) -> Response:
         """The model's answer, empty and refused ones included. ModelError if the service gives none."""
-        json_mode = request.json_mode and self._takes_json_mode
+        json_mode = request.json_mode and self.takes_json_mode
         try:
             try:
                 return self._ask(request, json_mode=json_mode)
@@ -65,7 +71,7 @@ class OpenAIModel:
                 if not (json_mode and _NO_JSON_MODE.search(_said(error))):
                     raise
                 # Some servers have no JSON mode, or one for schemas only; prompts ask for JSON in words too.
-                self._takes_json_mode = False
+                self.takes_json_mode = False
                 return self._ask(request, json_mode=False)
         except openai.OpenAIError as error:
             raise ModelError(self._explain(error)) from error

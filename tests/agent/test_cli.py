@@ -278,3 +278,10 @@ def test_score_refuses_two_metrics_of_one_name(call, pictures: Path, tmp_path: P
     status, _, err = call("score", "--metric", file, "--metric", file, "--data", pictures)
     assert status == 1
     assert "a second metric of the name Brightness" in err
+
+
+def test_doctor_asks_an_endpoint_when_told_to(call) -> None:
+    status, out, err = call("doctor", "--llm", "manual")
+    assert status == 1
+    assert "jail    level" in out
+    assert err == "metricsmith: manual is a person, not an endpoint: name one, openai:MODEL\n"

@@ -12,6 +12,7 @@ import pytest
 
 from metricsmith.agent.models import Message, ModelSettings, Request, Response, Usage
 from metricsmith.agent.models.openai_model import OpenAIModel
+from metricsmith.agent.models.probe import probe
 from metricsmith.sandbox.errors import ModelError
 
 REQUEST = Request(
@@ -371,3 +372,37 @@ def test_an_error_with_status_200_is_shown(service: Service) -> None:
 def test_a_chat_answer_read_as_a_response(service: Service) -> None:
     service.say(200, CHAT)
     assert failure(service, api="responses").endswith("; check the base URL, or try the api chat")
+
+
+def chat(text: str, **changes: Any) -> dict[str, Any]:
+    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
+    return {**CHAT, "choices": [choice], **changes}
+
+
+def test_a_probe_of_a_good_endpoint(service: Service) -> None:
+    service.say(200, chat('{"ready": true}'))
+    found = probe(settings(service))
+    assert (found.model, found.api, found.json_mode, found.problem) == ("scripted-model-1", "chat", True, "")
+    assert (found.says_usage, found.shows_reasoning) == (True, False)
+    assert len(service.asked) == 1
+    assert service.asked[0][1]["response_format"] == {"type": "json_object"}
+
+
+def test_a_probe_of_a_server_without_json_mode_and_usage(service: Service) -> None:
+    service.say(400, {"error": {"message": "response_format is not supported"}})
+    service.say(200, chat('Sure!\n```json\n{"ready": true}\n```', usage=None))
+    found = probe(settings(service))
+    assert (found.json_mode, found.problem, found.says_usage) == (False, "", False)
+    assert len(service.asked) == 2
+
+
+def test_a_probe_of_a_reasoning_model_over_responses(service: Service) -> None:
+    service.say(200, RESPONSES)
+    found = probe(settings(service, api="responses"))
+    assert (found.api, found.shows_reasoning, found.problem) == ("responses", True, "no-json")
+
+
+def test_a_probe_of_a_person_is_refused(service: Service) -> None:
+    with pytest.raises(ModelError, match="manual is a person, not an endpoint"):
+        probe(ModelSettings("manual"))
+    assert service.asked == []
