@@ -38,16 +38,21 @@ class Engineer:
     """Called with the outcomes so far whenever there is a new one."""
     hear: Callable[[int], Sequence[str]] = lambda number: ()
     """Returns what a person has said since the last round."""
+    used_up: Callable[[int], str] = lambda number: ""
+    """Returns why this round is not begun any more, or an empty string."""
     ideas: list[Idea] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
 
     def run(self) -> Summary:
-        """Play all rounds, then look at test once."""
+        """Play all rounds, as far as the allowance reaches, then look at test once."""
         self.lab.control()
+        stopped = ""
         for number in range(1, self.lab.settings.rounds + 1):
+            if stopped := self.used_up(number):
+                break
             self.play(number)
             self.show(self.outcomes)
-        return conclude(self.lab, self.ideas, self.outcomes)
+        return conclude(self.lab, self.ideas, self.outcomes, stopped)
 
     def play(self, number: int) -> None:
         """Play one round."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from time import monotonic
 
 from rich.console import Console
 
@@ -17,6 +18,7 @@ from metricsmith.evaluation.detectors import make_detector
 from metricsmith.evaluation.split_folders import DataSets, Source, open_splits
 from metricsmith.sandbox.errors import RunError
 
+from .allowance import Spent
 from .approval import Approver, Ask, Auto
 from .author import Author
 from .display import Display
@@ -37,8 +39,8 @@ from .transcript import Recorded, Transcript
 
 __all__ = ["begin", "multiplier", "replay", "resume"]
 
-RECORDED_KINDS = frozenset({"trial", "approval", "hinted"})
-"""What a strict replay takes from the record: training takes minutes, and a person is not there."""
+RECORDED_KINDS = frozenset({"trial", "approval", "hinted", "stopped"})
+"""What a strict replay takes from the record: training takes minutes, a person and a clock are not there."""
 
 
 def begin(folder: RunFolder, settings: Settings, model: ModelSettings, console: Console) -> Summary:
@@ -140,7 +142,9 @@ def _carry_through(
 ) -> Summary:
     with Display(console) as display:
         lab = _lab(folder, settings, data, journal, display)
-        model = Recorded(speaker, Transcript(folder.transcript))
+        transcript = Transcript(folder.transcript)
+        model = Recorded(speaker, transcript)
+        began = monotonic()
         author = Author(
             model=model,
             journal=journal,
@@ -157,9 +161,25 @@ def _carry_through(
         def listen(number: int) -> Sequence[str]:
             return hear(folder.hints, journal, number, is_new=model.is_at_end)
 
-        engineer = Engineer(author, lab, _approver(settings, display), show, listen)
+        def used_up(number: int) -> str:
+            event = journal.find("stopped", round=number)
+            if event is None and not (journal.is_at_end and model.is_at_end):
+                return ""
+            spent = Spent.of(
+                transcript,
+                minutes=(monotonic() - began) / 60,
+                trials=len(journal.events("trial")),
+            )
+            reason = event["reason"] if event else settings.allowance.used_up(spent)
+            if reason:
+                journal.once("stopped", lambda: {"reason": reason}, round=number)
+            return str(reason)
+
+        engineer = Engineer(author, lab, _approver(settings, display), show, listen, used_up)
         summary = engineer.run()
         write_report(folder, lab, engineer.ideas, engineer.outcomes, summary)
+    if summary.stopped:
+        console.print(f"Stopped after {len(summary.rounds)} rounds: {summary.stopped}.", highlight=False)
     console.print(final_table(summary))
     if summary.test.best is None:
         console.print("Nothing beat the random sample on val: train on the random sample.")

@@ -7,6 +7,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from .allowance import Allowance
+
 __all__ = ["Settings"]
 
 
@@ -50,6 +52,8 @@ class Settings(BaseModel):
     """How many ideas a brainstorm asks for; the first is tried."""
     tries: int = Field(default=3, ge=1, le=10)
     """How often a metric's code may be mended before the idea is parked."""
+    allowance: Allowance = Allowance()
+    """What the run may spend."""
     cache: Path = Path("runs/cache")
     """Where the detector keeps what all runs share (backbone features)."""
     unsafe_no_sandbox: bool = False

@@ -97,6 +97,8 @@ class Summary(_Frozen):
     rounds: tuple[RoundSummary, ...]
     average_gain: AverageGain
     test: TestScores
+    stopped: str = ""
+    """Why fewer rounds were played than asked for; empty where all were."""
 
 
 def best_round(outcomes: Sequence[Outcome]) -> Outcome | None:
@@ -105,7 +107,7 @@ def best_round(outcomes: Sequence[Outcome]) -> Outcome | None:
     return max(kept, key=lambda outcome: outcome.map_gain_pct or 0.0, default=None)
 
 
-def conclude(lab: Lab, ideas: Sequence[Idea], outcomes: Sequence[Outcome]) -> Summary:
+def conclude(lab: Lab, ideas: Sequence[Idea], outcomes: Sequence[Outcome], stopped: str = "") -> Summary:
     """Evaluate the control and the best curation on test, write `summary.json` and return it."""
     control = lab.control("test")
     oracle = lab.oracle("test")
@@ -143,6 +145,7 @@ def conclude(lab: Lab, ideas: Sequence[Idea], outcomes: Sequence[Outcome]) -> Su
             oracle=_score(numbers(oracle)) if oracle else None,
             share_of_oracle=_share(best, numbers(control), numbers(oracle)) if best and oracle else None,
         ),
+        stopped=stopped,
     )
     write_atomic(lab.folder.summary, summary.model_dump_json(indent=2) + "\n")
     lab.journal.record("finished", test=summary.test.model_dump())

@@ -8,12 +8,13 @@ from __future__ import annotations
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from metricsmith.sandbox.errors import RunError
 
+from ..allowance import Allowance
 from ..hints import say
 from ..models import ModelSettings
 from ..run_folder import RunFolder
@@ -28,6 +29,13 @@ class Approve(StrEnum):
 
     auto = "auto"
     ask = "ask"
+
+
+def _spend(what: str, unit: str, least: float, default: str = "no limit") -> Any:
+    """An option on what a run may spend."""
+    return typer.Option(
+        metavar=unit, min=least, show_default=default, help=what, rich_help_panel="The most that may be spent"
+    )
 
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", show_default=False, help="The folder of a run.")]
@@ -106,14 +114,33 @@ def _run(
         float | None, typer.Option(min=0, max=2, show_default="the model's own", help="Sampling temperature.")
     ] = None,
     unsafe: Unsafe = False,
+    max_calls: Annotated[int | None, _spend("Calls to the language model.", "N", 1)] = None,
+    max_tokens: Annotated[int | None, _spend("Tokens, prompts and answers together.", "N", 1)] = None,
+    max_dollars: Annotated[float | None, _spend("Dollars; needs both prices.", "USD", 0.01)] = None,
+    max_minutes: Annotated[float | None, _spend("Minutes of this process.", "MIN", 0.1)] = None,
+    max_trials: Annotated[int | None, _spend("Detector trainings.", "N", 1)] = None,
+    price_in: Annotated[float | None, _spend("Of a million tokens in prompts.", "USD", 0, "unknown")] = None,
+    price_out: Annotated[float | None, _spend("Of a million tokens in answers.", "USD", 0, "unknown")] = None,
 ) -> None:
     """Let the engineer work: propose, write, validate, score, curate, train, judge, reflect.
 
     DATA may be a folder that holds its splits (train or pool, val or valid, test, and perhaps reference);
-    of a single data set, 20 % of the videos become val and 20 % test.
+    of a single data set, 20 % of the videos become val and 20 % test. A run that has spent what it may spend
+    finishes its round and ends with a summary.
     """
     from .. import runs
 
+    if max_dollars is not None and (price_in is None or price_out is None):
+        raise RunError("--max-dollars needs --price-in and --price-out, in dollars for a million tokens")
+    allowance = Allowance(
+        calls=max_calls,
+        tokens=max_tokens,
+        dollars=max_dollars,
+        minutes=max_minutes,
+        trials=max_trials,
+        price_in=price_in,
+        price_out=price_out,
+    )
     settings = Settings(
         data=data,
         val=val,
@@ -133,6 +160,7 @@ def _run(
         cache=runs_folder / "cache",
         approve=approve.value,
         unsafe_no_sandbox=unsafe,
+        allowance=allowance,
     )
     model = replace(ModelSettings.from_spec(llm), temperature=temperature)
     folder = RunFolder(runs_folder / (name or data.resolve().stem))

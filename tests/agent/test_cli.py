@@ -285,3 +285,9 @@ def test_doctor_asks_an_endpoint_when_told_to(call) -> None:
     assert status == 1
     assert "jail    level" in out
     assert err == "metricsmith: manual is a person, not an endpoint: name one, openai:MODEL\n"
+
+
+def test_dollars_need_prices(call, pictures: Path) -> None:
+    status, _, err = call("run", pictures, "--llm", "manual", "--max-dollars", "2", "--price-in", "1")
+    assert (status, err.count("\n")) == (1, 1)
+    assert "--max-dollars needs --price-in and --price-out" in err

@@ -17,6 +17,7 @@ from scripted import GOOD, WRONG_AXIS, Scripted, block
 
 from metricsmith.agent import loop, runs
 from metricsmith.agent.accepted import MetricCard, read_metric
+from metricsmith.agent.allowance import Allowance
 from metricsmith.agent.approval import Decision
 from metricsmith.agent.hints import say
 from metricsmith.agent.journal import Journal, first_difference, read_events
@@ -184,7 +185,7 @@ def test_a_metric_that_says_the_same_is_not_measured_again(finished: RunFolder) 
 def test_the_summary_has_the_shape_that_programs_read(finished: RunFolder) -> None:
     summary = json.loads(finished.summary.read_text())
     assert list(summary) == [
-        *("run", "dataset", "budget", "seeds", "control", "rounds", "average_gain", "test")
+        *("run", "dataset", "budget", "seeds", "control", "rounds", "average_gain", "test", "stopped")
     ]
     assert (summary["run"], summary["budget"], summary["seeds"]) == ("squares", 12, 2)
     assert set(summary["control"]) == {"map", "ar100"}
@@ -531,6 +532,38 @@ def test_an_answer_that_a_kill_left_unused_keeps_its_question(
     runs.resume(folder, console)
     hinted = [event for event in read_events(folder.journal) if event["event"] == "hinted"]
     assert [event["round"] for event in hinted] == [2, 3]
+
+
+def test_a_run_that_has_spent_its_calls_ends_with_a_summary(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console: Console
+) -> None:
+    poor = settings.model_copy(update={"allowance": Allowance(calls=3)})
+    folder = begin(tmp_path / "run", poor, Model(), monkeypatch, console)
+    summary = json.loads(folder.summary.read_text())
+    assert len(summary["rounds"]) == 1, "a round that has begun is finished: it takes four calls"
+    assert summary["stopped"] == "4 of 3 calls are made"
+    assert summary["test"]["control"]["map"] >= 0
+    assert "Stopped after 1 rounds: 4 of 3 calls are made." in (tmp_path / "said.txt").read_text()
+    assert "Stopped after 1 of 3 rounds" in folder.report.read_text()
+    before = folder.journal.read_bytes()
+    runs.resume(folder, console)
+    assert folder.journal.read_bytes() == before
+    runs.replay(folder, RunFolder(tmp_path / "again"), live_trials=False, data={}, console=console)
+
+
+def test_a_clock_stops_a_run_and_its_replay_at_the_same_round(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console: Console
+) -> None:
+    model = Model()
+    hurried = settings.model_copy(update={"allowance": Allowance(minutes=5)})
+    with monkeypatch.context() as clock:
+        clock.setattr(runs, "monotonic", lambda: 400.0 * (len(model.requests) > 4))
+        folder = begin(tmp_path / "run", hurried, model, monkeypatch, console)
+    summary = json.loads(folder.summary.read_text())
+    assert ([row["round"] for row in summary["rounds"]], summary["stopped"]) == ([1, 2], "5 minutes are over")
+    again = RunFolder(tmp_path / "again")
+    runs.replay(folder, again, live_trials=False, data={}, console=console)
+    assert json.loads(again.summary.read_text())["stopped"] == "5 minutes are over"
 
 
 def test_a_second_process_is_refused(finished: RunFolder, console: Console) -> None:
