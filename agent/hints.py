@@ -1,4 +1,4 @@
-"""A person's hints to a run that is under way: said at any time, heard at the start of the next round."""
+"""A person's hints to a run that is under way, in a file: said at any time, heard between rounds."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from pathlib import Path
 from metricsmith.evaluation.files import append_line
 from metricsmith.sandbox.errors import RunError
 
-from .journal import Journal
-
-__all__ = ["hear", "say"]
+__all__ = ["read_hints", "say"]
 
 
 def say(path: Path, hint: str) -> None:
@@ -21,22 +19,8 @@ def say(path: Path, hint: str) -> None:
     append_line(path, json.dumps(hint, ensure_ascii=False))
 
 
-def hear(path: Path, journal: Journal, number: int, *, is_new: bool) -> list[str]:
-    """Return the hints that this round begins with, through the journal: those not heard in earlier rounds.
-
-    `is_new`: nothing of this round has happened yet; otherwise it begins with what it began with.
-    """
-    fresh: list[str] = []
-    if journal.find("hinted", round=number) is None:
-        if is_new and journal.is_at_end:
-            heard = sum(len(event["hints"]) for event in journal.events("hinted"))
-            fresh = _read(path)[heard:]
-        if not fresh:
-            return []
-    return list(journal.once("hinted", lambda: {"hints": fresh}, round=number)["hints"])
-
-
-def _read(path: Path) -> list[str]:
+def read_hints(path: Path) -> list[str]:
+    """Return all hints so far, oldest first."""
     if not path.exists():
         return []
     *lines, _ = path.read_text(encoding="utf-8").split("\n")  # the last one may be half written

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from time import monotonic
 
 from rich.console import Console
 
@@ -18,11 +17,10 @@ from metricsmith.evaluation.detectors import make_detector
 from metricsmith.evaluation.split_folders import DataSets, Source, open_splits
 from metricsmith.sandbox.errors import RunError
 
-from .allowance import Spent
 from .approval import Approver, Ask, Auto
 from .author import Author
+from .between_rounds import BetweenRounds
 from .display import Display
-from .hints import hear
 from .journal import Event, Journal, first_difference, read_events
 from .lab import Lab
 from .loop import Engineer
@@ -142,9 +140,7 @@ def _carry_through(
 ) -> Summary:
     with Display(console) as display:
         lab = _lab(folder, settings, data, journal, display)
-        transcript = Transcript(folder.transcript)
-        model = Recorded(speaker, transcript)
-        began = monotonic()
+        model = Recorded(speaker, Transcript(folder.transcript))
         author = Author(
             model=model,
             journal=journal,
@@ -158,24 +154,8 @@ def _carry_through(
             with display.paused():
                 console.print(round_table(outcomes, lab.control_numbers, settings.seeds))
 
-        def listen(number: int) -> Sequence[str]:
-            return hear(folder.hints, journal, number, is_new=model.is_at_end)
-
-        def used_up(number: int) -> str:
-            event = journal.find("stopped", round=number)
-            if event is None and not (journal.is_at_end and model.is_at_end):
-                return ""
-            spent = Spent.of(
-                transcript,
-                minutes=(monotonic() - began) / 60,
-                trials=len(journal.events("trial")),
-            )
-            reason = event["reason"] if event else settings.allowance.used_up(spent)
-            if reason:
-                journal.once("stopped", lambda: {"reason": reason}, round=number)
-            return str(reason)
-
-        engineer = Engineer(author, lab, _approver(settings, display), show, listen, used_up)
+        between = BetweenRounds(folder, journal, model, settings.allowance)
+        engineer = Engineer(author, lab, _approver(settings, display), show, between.hear, between.used_up)
         summary = engineer.run()
         write_report(folder, lab, engineer.ideas, engineer.outcomes, summary)
     if summary.stopped:

@@ -155,7 +155,7 @@ class Recorded:
 
     def __init__(self, model: LanguageModel, transcript: Transcript) -> None:
         self._model = model
-        self._transcript = transcript
+        self.transcript = transcript
         self._asked = 0
 
     @property
@@ -166,17 +166,17 @@ class Recorded:
     @property
     def is_at_end(self) -> bool:
         """Whether the next answer is the model's own."""
-        return self._asked == len(self._transcript.calls)
+        return self._asked == len(self.transcript.calls)
 
     def complete(self, request: Request) -> Response:
         """The recorded answer, or the model's own."""
-        calls = self._transcript.calls
+        calls = self.transcript.calls
         if self._asked < len(calls):
             call = calls[self._asked]
             if call.key != request.key:
-                raise stale(self._transcript.path, call, request)
+                raise stale(self.transcript.path, call, request)
         else:
-            call = self._transcript.append(request, self._model.complete(request), name=self.name)
+            call = self.transcript.append(request, self._model.complete(request), name=self.name)
         self._asked += 1
         return call.response
 

@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 from scripted import GOOD, WRONG_AXIS, Scripted, block
 
-from metricsmith.agent import loop, runs
+from metricsmith.agent import between_rounds, loop, runs
 from metricsmith.agent.accepted import MetricCard, read_metric
 from metricsmith.agent.allowance import Allowance
 from metricsmith.agent.approval import Decision
@@ -557,7 +557,7 @@ def test_a_clock_stops_a_run_and_its_replay_at_the_same_round(
     model = Model()
     hurried = settings.model_copy(update={"allowance": Allowance(minutes=5)})
     with monkeypatch.context() as clock:
-        clock.setattr(runs, "monotonic", lambda: 400.0 * (len(model.requests) > 4))
+        clock.setattr(between_rounds, "monotonic", lambda: 400.0 * (len(model.requests) > 4))
         folder = begin(tmp_path / "run", hurried, model, monkeypatch, console)
     summary = json.loads(folder.summary.read_text())
     assert ([row["round"] for row in summary["rounds"]], summary["stopped"]) == ([1, 2], "5 minutes are over")
