@@ -81,13 +81,11 @@ class Spent:
     @classmethod
     def of(cls, transcript: Transcript, *, minutes: float, trials: int) -> Spent:
         """What the transcript's calls cost, and the rest as given."""
-        usages = [call.response.usage for call in transcript.calls]
-        known = [usage for usage in usages if usage is not None]
-        said = len(known) == len(usages)
+        usage = transcript.usage
         return cls(
-            calls=len(usages),
-            prompt_tokens=sum(usage.prompt_tokens for usage in known) if said else None,
-            completion_tokens=sum(usage.completion_tokens for usage in known) if said else None,
+            calls=len(transcript.calls),
+            prompt_tokens=usage.prompt_tokens if usage else None,
+            completion_tokens=usage.completion_tokens if usage else None,
             minutes=minutes,
             trials=trials,
         )

@@ -18,7 +18,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from metricsmith.evaluation.files import append_line
+from metricsmith.evaluation.files import append_line, cut_partial_line
 from metricsmith.sandbox.errors import RunError
 
 __all__ = ["VOLATILE", "Event", "Journal", "first_difference", "read_events"]
@@ -72,7 +72,7 @@ class Journal:
         self._events = read_events(path)
         self._position = 0
         self._borrowed = [event for event in record if event["event"] in recorded_kinds]
-        self._mend()
+        cut_partial_line(path)
 
     @property
     def is_at_end(self) -> bool:
@@ -122,14 +122,6 @@ class Journal:
         self._events.append(event)
         self._position += 1
         return event
-
-    def _mend(self) -> None:
-        """Cut off a last line that a kill left unfinished, so that the next event gets its own line."""
-        if self.path.exists():
-            data = self.path.read_bytes()
-            if data and not data.endswith(b"\n"):
-                with self.path.open("r+b") as file:
-                    file.truncate(data.rfind(b"\n") + 1)
 
 
 def first_difference(recorded: Sequence[Event], now: Sequence[Event]) -> str:

@@ -71,7 +71,7 @@ class Lab:
     @property
     def seeds(self) -> range:
         """The seeds behind each number."""
-        return range(self.settings.seed, self.settings.seed + self.settings.seeds)
+        return self.settings.trial_seeds
 
     @cached_property
     def briefing(self) -> dict[str, Any]:

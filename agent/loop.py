@@ -13,7 +13,7 @@ from typing import Any
 
 from metricsmith.evaluation.files import write_atomic
 from metricsmith.evaluation.scores import ScoreTable
-from metricsmith.evaluation.trials import gain, judge
+from metricsmith.evaluation.trials import Gain, gain, judge
 from metricsmith.sandbox import Failure
 
 from .accepted import MetricCard, accept
@@ -42,6 +42,8 @@ class Engineer:
     """Returns why this round is not begun any more, or an empty string."""
     ideas: list[Idea] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
+    gains: dict[int, Gain] = field(default_factory=dict)
+    """Over the control, by round, where it was measured."""
 
     def run(self) -> Summary:
         """Play all rounds, as far as the allowance reaches, then look at test once."""
@@ -126,6 +128,7 @@ class Engineer:
         curated = self.lab.curated(number, table, idea.strategy)
         rivals = self.lab.rivals(idea.strategy)
         gains = {name: gain(curated, trials) for name, trials in rivals.items()}
+        self.gains[number] = gains["control"]
         outcome, facts = self._judged(
             number,
             idea,

@@ -19,7 +19,6 @@ from metricsmith.sandbox.errors import RunError
 
 from .display import Display
 from .run_folder import RunFolder
-from .settings import Settings
 from .summary import Summary
 
 __all__ = ["data_multiplier"]
@@ -53,7 +52,8 @@ def data_multiplier(folder: RunFolder, data: DataSets, console: Console) -> Mult
     with Display(console) as display:
         for images in sorted({max(1, round(size * len(pool))) for size in SIZES} - {summary.budget}):
             trials = [
-                record.once(partial(train, images, seed, display), images, seed) for seed in _seeds(settings)
+                record.once(partial(train, images, seed, display), images, seed)
+                for seed in settings.trial_seeds
             ]
             curve.append(Point(images=images, map=fmean(trial["map"] for trial in trials)))
     reached = summary.rounds[best.round - 1].map
@@ -61,10 +61,6 @@ def data_multiplier(folder: RunFolder, data: DataSets, console: Console) -> Mult
     found = read_off(summary.budget, reached, curve)
     write_atomic(folder.multiplier, found.model_dump_json(indent=2) + "\n")
     return found
-
-
-def _seeds(settings: Settings) -> range:
-    return range(settings.seed, settings.seed + settings.seeds)
 
 
 def _finished(folder: RunFolder) -> Summary:

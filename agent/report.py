@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
@@ -10,7 +10,7 @@ import jinja2
 
 from metricsmith.evaluation.data_multiplier import Multiplier
 from metricsmith.evaluation.files import write_atomic
-from metricsmith.evaluation.trials import Difference, gain
+from metricsmith.evaluation.trials import Difference, Gain
 
 from .figures import Picture, gain_plot, histogram, most_suspicious
 from .ideas import Idea
@@ -36,7 +36,12 @@ class _Chapter:
 
 
 def write_report(
-    folder: RunFolder, lab: Lab, ideas: Sequence[Idea], outcomes: Sequence[Outcome], summary: Summary
+    folder: RunFolder,
+    lab: Lab,
+    ideas: Sequence[Idea],
+    outcomes: Sequence[Outcome],
+    gains: Mapping[int, Gain],
+    summary: Summary,
 ) -> None:
     """Write `report.html` into the run's folder."""
     environment = jinja2.Environment(
@@ -45,7 +50,10 @@ def write_report(
     template = environment.from_string(
         files(__package__).joinpath("report.html.jinja").read_text(encoding="utf-8")
     )
-    chapters = [_chapter(lab, idea, outcome) for idea, outcome in zip(ideas, outcomes, strict=True)]
+    chapters = [
+        _chapter(lab, idea, outcome, gains.get(outcome.round))
+        for idea, outcome in zip(ideas, outcomes, strict=True)
+    ]
     measured = [
         (outcome.round, outcome.map_gain_pct, outcome.ar100_gain_pct)
         for outcome in outcomes
@@ -89,7 +97,7 @@ def _multiplier(folder: RunFolder) -> Multiplier | None:
     return Multiplier.model_validate_json(folder.multiplier.read_bytes())
 
 
-def _chapter(lab: Lab, idea: Idea, outcome: Outcome) -> _Chapter:
+def _chapter(lab: Lab, idea: Idea, outcome: Outcome, gained: Gain | None) -> _Chapter:
     table = lab.tables.get(idea.name)
     sources = sorted(lab.folder.metrics.glob(f"{idea.name}-*.py"))
     return _Chapter(
@@ -98,14 +106,13 @@ def _chapter(lab: Lab, idea: Idea, outcome: Outcome) -> _Chapter:
         source=sources[0].read_text(encoding="utf-8") if sources else "",
         histogram=histogram(table.values) if table else "",
         pictures=most_suspicious(lab.splits.pool, table) if table else [],
-        details=_details(lab, idea, outcome),
+        details=_details(gained),
     )
 
 
-def _details(lab: Lab, idea: Idea, outcome: Outcome) -> list[tuple[str, Difference]]:
-    if outcome.curated is None:
+def _details(gained: Gain | None) -> list[tuple[str, Difference]]:
+    if gained is None:
         return []
-    gained = gain(lab.curated(outcome.round, lab.tables[idea.name], idea.strategy), lab.control())
     found = {
         "mAP": gained.map,
         "AP50": gained.ap50,

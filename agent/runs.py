@@ -157,7 +157,7 @@ def _carry_through(
         between = BetweenRounds(folder, journal, model, settings.allowance)
         engineer = Engineer(author, lab, _approver(settings, display), show, between.hear, between.used_up)
         summary = engineer.run()
-        write_report(folder, lab, engineer.ideas, engineer.outcomes, summary)
+        write_report(folder, lab, engineer.ideas, engineer.outcomes, engineer.gains, summary)
     if summary.stopped:
         console.print(f"Stopped after {len(summary.rounds)} rounds: {summary.stopped}.", highlight=False)
     console.print(final_table(summary))

@@ -60,3 +60,8 @@ class Settings(BaseModel):
     """Generated code runs without a jail, where there is none."""
     approve: Literal["auto", "ask"] = "auto"
     """Who approves a valid metric: nobody, or a person at the terminal."""
+
+    @property
+    def trial_seeds(self) -> range:
+        """The seeds behind each number."""
+        return range(self.seed, self.seed + self.seeds)

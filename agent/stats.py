@@ -115,14 +115,13 @@ def _add_events(total: Stats, events: Sequence[Event]) -> list[float]:
 
 
 def _add_calls(total: Stats, transcript: Transcript) -> None:
-    for call in transcript.calls:
-        total.calls += 1
-        usage = call.response.usage
-        if usage is None:
-            total.prompt_tokens = total.completion_tokens = None
-        elif total.prompt_tokens is not None and total.completion_tokens is not None:
-            total.prompt_tokens += usage.prompt_tokens
-            total.completion_tokens += usage.completion_tokens
+    total.calls += len(transcript.calls)
+    usage = transcript.usage
+    if usage is None:
+        total.prompt_tokens = total.completion_tokens = None
+    elif total.prompt_tokens is not None and total.completion_tokens is not None:
+        total.prompt_tokens += usage.prompt_tokens
+        total.completion_tokens += usage.completion_tokens
 
 
 def _why(event: Event) -> str:

@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from metricsmith.evaluation.files import append_line
 from metricsmith.sandbox.errors import RunError, StaleTranscriptError
 
-from .models.request import LanguageModel, Message, Purpose, Request, Response
+from .models.request import LanguageModel, Message, Purpose, Request, Response, Usage
 
 __all__ = ["Call", "Header", "Question", "Recorded", "Transcript", "place", "stale"]
 
@@ -124,6 +124,18 @@ class Transcript:
                     _damage(path, number, f"call {call.seq} stands where call {number - 1} belongs")
                 )
             self.calls.append(call)
+
+    @property
+    def usage(self) -> Usage | None:
+        """The tokens of all calls; None where the provider did not say for every one."""
+        usages = [call.response.usage for call in self.calls]
+        known = [usage for usage in usages if usage is not None]
+        if len(known) < len(usages):
+            return None
+        return Usage(
+            prompt_tokens=sum(usage.prompt_tokens for usage in known),
+            completion_tokens=sum(usage.completion_tokens for usage in known),
+        )
 
     def append(self, request: Request, response: Response, *, name: str) -> Call:
         """Write one call, made by the model called `name`, and wait until it is on disk."""

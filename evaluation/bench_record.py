@@ -12,7 +12,7 @@ from typing import Any
 
 from metricsmith.sandbox.errors import RunError
 
-from .files import append_line
+from .files import append_line, cut_partial_line
 
 __all__ = ["BenchRecord"]
 
@@ -24,10 +24,8 @@ class BenchRecord:
         self.path = path
         self._known: dict[str, Any] = {}
         if path.exists():
-            *lines, rest = path.read_text(encoding="utf-8").split("\n")
-            if rest:  # the trace of a kill
-                path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-            for number, line in enumerate(lines, 1):
+            cut_partial_line(path)
+            for number, line in enumerate(path.read_text(encoding="utf-8").split("\n")[:-1], 1):
                 try:
                     entry = json.loads(line)
                     self._known[json.dumps(entry["key"])] = entry["value"]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from .dataset import Image
 
-__all__ = ["clipped_xyxy", "iou"]
+__all__ = ["clipped_xyxy", "iou", "learnable"]
 
 
 def clipped_xyxy(image: Image) -> npt.NDArray[np.float32]:
@@ -20,6 +20,13 @@ def clipped_xyxy(image: Image) -> npt.NDArray[np.float32]:
     """
     limits = np.array([image.width, image.height, image.width, image.height], np.float32)
     return np.clip(image.xyxy, np.float32(0), limits)
+
+
+def learnable(image: Image, xyxy: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """Which of the image's boxes, given as `xyxy`, a detector learns: no crowds, none without area; (N,)."""
+    usable = np.array([not box.crowd for box in image.boxes], bool)
+    usable &= (xyxy[:, 2:] - xyxy[:, :2] > 0).all(axis=1)
+    return usable
 
 
 def iou(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:

@@ -6,7 +6,7 @@ import os
 import secrets
 from pathlib import Path
 
-__all__ = ["append_line", "write_atomic"]
+__all__ = ["append_line", "cut_partial_line", "write_atomic"]
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
@@ -23,6 +23,15 @@ def write_atomic(path: Path, content: str | bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def cut_partial_line(path: Path) -> None:
+    """Cut off a last line that a kill left unfinished, so that the next one gets a line of its own."""
+    if path.exists():
+        data = path.read_bytes()
+        if data and not data.endswith(b"\n"):
+            with path.open("r+b") as file:
+                file.truncate(data.rfind(b"\n") + 1)
 
 
 def append_line(path: Path, line: str) -> None:

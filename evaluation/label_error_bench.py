@@ -18,7 +18,7 @@ from scipy.stats import rankdata
 
 from metricsmith.sandbox import Predictions
 
-from .corruption import Harm, Rates, corrupt
+from .corruption import Harm, Rates, corrupt, harmed_images
 from .dataset import Dataset
 from .detectors import Detector, TellsLosses
 from .draws import permutation
@@ -113,11 +113,11 @@ def suspicions(case: Case, generated: Mapping[str, str], progress: Progress = si
 
 def oracle(case: Case) -> Suspicion:
     """Return the doubts of one who has read the ledger."""
-    harmed_images = {item.image_id for item in case.harms}
+    images = harmed_images(case.harms)
     harmed_boxes = {(item.image_id, item.box_id) for item in case.harms}
     return Suspicion(
         "oracle",
-        np.array([image.id in harmed_images for image in case.dirty.images], float),
+        np.array([image.id in images for image in case.dirty.images], float),
         np.array([(i.id, box.id) in harmed_boxes for i in case.dirty.images for box in i.boxes], float),
     )
 

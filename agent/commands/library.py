@@ -11,6 +11,7 @@ from rich import box
 from rich.syntax import Syntax
 from rich.table import Table
 
+from metricsmith.evaluation.files import write_atomic
 from metricsmith.sandbox.errors import RunError
 
 from ..accepted import accept, card_of, read_metric
@@ -125,8 +126,7 @@ def _promote(
     target = (library or shipped()) / f"{metric}.py"
     if target.exists() and target.read_text(encoding="utf-8") != source:
         raise RunError(f"{target}: there is another metric of this name; rename or remove it first")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(source, encoding="utf-8")
+    write_atomic(target, source)
     accept(target, card)
     console.print(f"{target}", highlight=False, soft_wrap=True)
 

@@ -27,7 +27,7 @@ from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastL
 from metricsmith.sandbox import Predictions
 from metricsmith.sandbox.errors import DetectorError
 
-from ..boxes import clipped_xyxy
+from ..boxes import clipped_xyxy, learnable
 from ..dataset import Image
 from ..pixels import load_rgb
 from ..progress import Progress, silent
@@ -220,8 +220,7 @@ class _Pictures(Dataset[_Item]):
 def _objects(image: Image) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
     """The boxes to learn, and their classes counted from 1: 0 is torchvision's background."""
     boxes = clipped_xyxy(image)
-    usable = np.array([not box.crowd for box in image.boxes], bool)
-    usable &= (boxes[:, 2:] - boxes[:, :2] > 0).all(axis=1)
+    usable = learnable(image, boxes)
     return np.ascontiguousarray(boxes[usable]), image.labels[usable] + 1
 
 

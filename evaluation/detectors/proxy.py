@@ -23,7 +23,7 @@ from torch import Tensor
 from metricsmith.sandbox import Predictions
 from metricsmith.sandbox.errors import DetectorError
 
-from ..boxes import clipped_xyxy
+from ..boxes import clipped_xyxy, learnable
 from ..dataset import Image
 from ..progress import Progress, silent
 from .features import CHANNELS, STRIDES, FeatureStore, Levels
@@ -215,8 +215,7 @@ def _objects(
     """The boxes to learn in pixels of the backbone's input, their labels, and which of all they are."""
     height, width = size
     boxes = clipped_xyxy(image) * np.array([width / image.width, height / image.height] * 2, np.float32)
-    usable = np.array([not box.crowd for box in image.boxes], bool)
-    usable &= (boxes[:, 2:] - boxes[:, :2] > 0).all(axis=1)
+    usable = learnable(image, boxes)
     return boxes[usable], image.labels[usable], usable
 
 
