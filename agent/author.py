@@ -7,7 +7,7 @@ reason. Nothing here trains or scores.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -17,10 +17,11 @@ from metricsmith.prompts import Prompt, render
 from metricsmith.sandbox import Check
 from metricsmith.sandbox.errors import ModelError
 
-from .ideas import Idea, Ideas, Reflection
+from .ideas import Idea, Ideas, Insights, Reflection
 from .journal import Journal
 from .models import LanguageModel, Message, Request
 from .models.request import Purpose
+from .policy import Mode, choose
 from .replies import ReplyError, extract_code, extract_json
 
 __all__ = ["Author", "Candidate"]
@@ -65,26 +66,37 @@ class Author:
     """What every prompt may use: the data set's facts; see `Lab.briefing`."""
     tries: int
     """How often code may be mended."""
+    mend: float
+    """How many images of a training set an annotator mends at most, as a share."""
     hints: list[str] = field(default_factory=list)
     """A person's hints so far."""
+    insights: Insights | None = None
+    """What the rounds taught, as it was last written down."""
 
-    def propose(self, number: int, history: Sequence[Mapping[str, Any]], **facts: Any) -> Idea:
-        """Return the idea to try in this round. ModelError: no usable answer in `tries` + 1 attempts."""
-        taken = {past["name"] for past in history}
-        prompt = render("brainstorm", **self.briefing, **facts, history=history, hints=self.hints)
+    def propose(
+        self, number: int, mode: Mode, tried: Sequence[Idea], scored: Collection[str], **page: Any
+    ) -> Idea:
+        """Return the idea to try in this round. ModelError: no usable answer in `tries` + 1 attempts.
 
-        def choose(ideas: Ideas) -> Idea:
-            for idea in ideas.ideas:
-                if idea.name not in taken:
-                    return idea
-            raise ReplyError(
-                "used-names", f"These names were used before: {', '.join(sorted(taken))}. Give new ideas."
-            )
+        A replay with live trials tries what was tried when it was recorded: its code is in the transcript.
+        """
+        prompt = render(
+            "brainstorm", **self.briefing, **page, mode=mode, hints=self.hints, insights=self.insights
+        )
 
-        proposed, chosen = self._ask("brainstorm", number, prompt, Ideas, choose)
+        def pick(ideas: Ideas) -> Mapping[str, Any]:
+            if (known := self.journal.find("idea", round=number)) is not None:
+                return {name: known[name] for name in ("mode", "idea", "passed_over")}
+            found = choose([idea.within(self.mend) for idea in ideas.ideas], mode, tried, scored)
+            if found.idea is None:
+                reasons = tuple(f"{name}: {reason}" for name, reason in found.passed_over)
+                raise ReplyError("no-new-idea", "None of these ideas can be tried. Give new ones.", reasons)
+            return {"mode": mode, "idea": found.idea.model_dump(), "passed_over": found.passed_over}
+
+        proposed, chosen = self._ask("brainstorm", number, prompt, Ideas, pick)
         self.journal.record("proposed", round=number, ideas=[idea.model_dump() for idea in proposed.ideas])
-        self.journal.record("idea", round=number, idea=chosen.model_dump())
-        return chosen
+        self.journal.record("idea", round=number, **chosen)
+        return Idea.model_validate(chosen["idea"])
 
     def write(self, number: int, idea: Idea) -> Candidate:
         """Return the idea's code, validated, and mended where it had to be."""
@@ -97,12 +109,18 @@ class Author:
         """Return the candidate's code changed as a person wishes, validated and mended."""
         return self._until_accepted(number, idea, self._mend(number, idea, candidate, wish))
 
-    def reflect(self, number: int, idea: Idea, outcome: Mapping[str, Any], seeds: int) -> Reflection:
+    def reflect(self, number: int, idea: Idea, outcome: Mapping[str, Any]) -> Reflection:
         """Return the lesson of a round. ModelError: no usable answer."""
-        prompt = render("reflect", round=number, idea=idea, outcome=outcome, seeds=seeds)
+        prompt = render("reflect", round=number, idea=idea, outcome=outcome)
         reflection, _ = self._ask("reflect", number, prompt, Reflection, lambda answer: answer)
         self.journal.record("reflected", round=number, **reflection.model_dump())
         return reflection
+
+    def distil(self, number: int, **page: Any) -> None:
+        """Have the insights page written anew from all rounds so far; later prompts carry it."""
+        prompt = render("distil", **self.briefing, **page, insights=self.insights)
+        self.insights, _ = self._ask("distil", number, prompt, Insights, lambda answer: answer)
+        self.journal.record("distilled", round=number, **self.insights.model_dump())
 
     def _until_accepted(self, number: int, idea: Idea, candidate: Candidate) -> Candidate:
         first = candidate.attempt
@@ -195,7 +213,7 @@ def _request(purpose: Purpose, number: int, attempt: int, prompt: Prompt) -> Req
         round=number,
         attempt=attempt,
         template=prompt.template,
-        json_mode=purpose in ("brainstorm", "reflect"),
+        json_mode=purpose in ("brainstorm", "reflect", "distil"),
         messages=(
             Message(role="system", content=system.text),
             Message(role="user", content=prompt.text, canonical=prompt.canonical),

@@ -5,41 +5,72 @@ These models are the contract for the JSON in `prompts/brainstorm.md` and `promp
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from metricsmith.evaluation.curation import Strategy
+from metricsmith.prompts.shelf import NEW, SHELF
 from metricsmith.sandbox.interface import Level, Suspicious
 
-__all__ = ["Idea", "Ideas", "Reflection"]
+__all__ = ["Idea", "Ideas", "Insights", "Reflection", "plan_of"]
 
+FAMILIES = (*(family.name for family in SHELF), NEW)
 Sentence = Annotated[str, StringConstraints(strip_whitespace=True, min_length=10, max_length=2000)]
 
 
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Za-z0-9]{2,59}$")]
+"""The name of a metric, CamelCase: its class is called so."""
+
+
 class Idea(BaseModel):
-    """A proposed metric and what to do with its scores, before there is any code."""
+    """A proposed metric and what to do with its scores, before there is any code.
+
+    A composite idea reuses the scores of earlier metrics and needs no code: see `reuse`.
+    """
 
     model_config = ConfigDict(frozen=True)
 
-    name: str = Field(pattern=r"^[A-Z][A-Za-z0-9]{2,59}$")
-    """The class's name, CamelCase."""
+    name: Name
+    family: Literal[FAMILIES]  # type: ignore[valid-type]  # made of the method shelf
+    """The family of the method shelf that it adapts, or `new`."""
+    adapts: Sentence
+    """What is taken from the known method and what is changed for this data, or why it is new."""
     description: Sentence
     hypothesis: Sentence
+    reuse: tuple[Name, ...] = ()
+    """Earlier metrics whose ranks are averaged (or, if it is one, taken as they are); empty: new code."""
     level: Level
     suspicious: Suspicious
     strategy: Strategy
+    on_best: bool = False
+    """Whether it is applied on top of the best curation so far, or alone."""
 
     @property
     def plan(self) -> str:
         """The strategy in words: `filter 30 %`, `stratify`."""
-        share = "" if self.strategy.kind == "stratify" else f" {self.strategy.fraction * 100:g} %"
-        return f"{self.strategy.kind}{share}"
+        return plan_of(self.strategy)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _composites_have_a_level(cls, data: Any) -> Any:
+        """Several metrics can only be averaged by image; then there is nothing to choose."""
+        if isinstance(data, dict) and isinstance(data.get("reuse"), list | tuple) and len(data["reuse"]) > 1:
+            return {**data, "level": "image", "suspicious": "high"}
+        return data
+
+    def within(self, mended: float) -> Idea:
+        """The idea with no more images to mend than an annotator has time for, as a share."""
+        if self.strategy.kind != "relabel" or self.strategy.fraction <= mended:
+            return self
+        return self.model_copy(update={"strategy": Strategy(kind="relabel", fraction=mended)})
 
     @model_validator(mode="after")
     def _strategy_has_something_to_go_by(self) -> Idea:
         if self.suspicious == "none" and self.strategy.kind != "stratify":
             raise ValueError(f'suspicious "none" gives {self.strategy.kind} nothing to go by: name an end')
+        if self.strategy.kind == "filter_boxes" and self.level != "object":
+            raise ValueError('filter_boxes needs a score for each box: set the level to "object"')
         return self
 
 
@@ -60,6 +91,16 @@ class Ideas(BaseModel):
         return ideas
 
 
+class Insights(BaseModel):
+    """What several rounds taught together, in the model's own words."""
+
+    model_config = ConfigDict(frozen=True)
+
+    works: tuple[Sentence, ...] = Field(max_length=6)
+    fails: tuple[Sentence, ...] = Field(max_length=6)
+    next: tuple[Sentence, ...] = Field(max_length=6)
+
+
 class Reflection(BaseModel):
     """What a round taught."""
 
@@ -67,3 +108,9 @@ class Reflection(BaseModel):
 
     lesson: Sentence
     next: Sentence
+
+
+def plan_of(strategy: Strategy) -> str:
+    """A strategy in words: `filter 30 %`, `stratify`."""
+    share = "" if strategy.kind == "stratify" else f" {strategy.fraction * 100:g} %"
+    return f"{strategy.kind.replace('_', ' ')}{share}"

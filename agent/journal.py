@@ -26,9 +26,10 @@ __all__ = ["VOLATILE", "Event", "Journal", "first_difference", "read_events"]
 Event = Mapping[str, Any]
 """`seq`, `time`, `event` (its kind) and the event's own facts."""
 
-VOLATILE = frozenset({"time", "seconds", "fingerprint"})
-"""The fields in which two journals of the same run may differ: when, how long, and the data set's
-fingerprint, since the last bit of a drawn or decoded picture differs between processors."""
+VOLATILE = frozenset({"time", "seconds", "fingerprint", "alike"})
+"""The fields in which two journals of the same run may differ: when, how long, and what hangs on the last
+bit of a drawn or decoded picture, which differs between processors: the data set's fingerprint, and
+correlations of scores."""
 
 
 def read_events(path: Path) -> list[Event]:

@@ -8,27 +8,29 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from metricsmith.evaluation.card import describe
-from metricsmith.evaluation.curation import Curation, Strategy, curate, relabel_at_random
+from metricsmith.evaluation.curation import Curation, Step, compose, relabel_at_random
 from metricsmith.evaluation.dataset import Dataset, Image
-from metricsmith.evaluation.detectors import Detector
+from metricsmith.evaluation.detectors import Detector, Job, train_ahead
 from metricsmith.evaluation.draws import control_draw, oracle_draw
 from metricsmith.evaluation.error_analysis import Errors, analyse
 from metricsmith.evaluation.files import write_atomic
 from metricsmith.evaluation.out_of_fold import out_of_fold, read_predictions, write_predictions
 from metricsmith.evaluation.progress import Progress, silent
 from metricsmith.evaluation.samples import sample_ids, samples
-from metricsmith.evaluation.scores import ScoreTable, read_scores, spearman, write_scores
+from metricsmith.evaluation.scores import ScoreTable, combined, read_scores, spearman, write_scores
 from metricsmith.evaluation.splits import Splits
 from metricsmith.evaluation.trials import Trial, run_trial
+from metricsmith.prompts.shelf import SHELF
 from metricsmith.sandbox import Check, Failure, Limits, Predictions, Sample, check, score
 
+from .ideas import Idea
 from .journal import Journal
 from .outcome import Numbers
 from .run_folder import RunFolder
@@ -37,6 +39,8 @@ from .settings import Settings
 __all__ = ["Lab", "numbers"]
 
 Split = str
+FOLDS = 4
+"""Of the out-of-fold predictions: each detector learns three quarters of the pool."""
 REDUNDANT = 0.95
 """Two metrics whose |Spearman| on the pool is above this say the same."""
 
@@ -73,6 +77,11 @@ class Lab:
         """The seeds behind each number."""
         return self.settings.trial_seeds
 
+    @property
+    def heats(self) -> list[range]:
+        """The seeds of a curation's first trials, and all seeds."""
+        return self.settings.heats
+
     @cached_property
     def briefing(self) -> dict[str, Any]:
         """What prompts say about the data and the task."""
@@ -91,6 +100,8 @@ class Lab:
             "pool_images": len(pool),
             "seeds": self.settings.seeds,
             "idea_count": self.settings.ideas,
+            "mend": self.settings.mend,
+            "shelf": SHELF,
             "has_reference": self.reference is not None,
             "class_names": pool.class_names,
             "width": width,
@@ -105,7 +116,7 @@ class Lab:
             found = out_of_fold(
                 self.detector,
                 self.splits.pool,
-                train_images=self.budget,
+                folds=min(FOLDS, _groups(self.splits.pool)),
                 seed=self.settings.seed,
                 progress=self.progress,
             )
@@ -150,17 +161,26 @@ class Lab:
                 return found
             table = ScoreTable.of(name, found.level, found.suspicious, found.values, pool)
             write_scores(path, pool, [table])
-        self.tables[name] = table
-        write_scores(self.folder.scores, pool, list(self.tables.values()))
-        return table
+        return self._keep(table)
 
-    def twin(self, table: ScoreTable, among: Iterable[str]) -> str | None:
-        """Return the first of these metrics whose scores rank the images as `table` does."""
-        for name in among:
-            other = self.tables.get(name)
-            if other is not None and abs(spearman(table, other)) > REDUNDANT:
-                return name
-        return None
+    def alike(self, table: ScoreTable) -> dict[str, float]:
+        """Return Spearman's rank correlation with every other metric so far, the strongest first."""
+        found = {
+            name: round(spearman(table, other), 3)
+            for name, other in self.tables.items()
+            if other is not table
+        }
+        return dict(sorted(found.items(), key=lambda item: -abs(item[1])))
+
+    def reuse(self, idea: Idea) -> ScoreTable:
+        """Return the scores of a composite: one earlier metric's as they are, or the mean rank of several."""
+        table = combined(idea.name, [self.tables[name] for name in idea.reuse])
+        return self._keep(replace(table, metric=idea.name))
+
+    def _keep(self, table: ScoreTable) -> ScoreTable:
+        self.tables[table.metric] = table
+        write_scores(self.folder.scores, self.splits.pool, list(self.tables.values()))
+        return table
 
     @property
     def control_numbers(self) -> Numbers:
@@ -172,39 +192,20 @@ class Lab:
         digest = hashlib.sha256(source.encode()).hexdigest()
         return self.folder.metrics / f"{name}-{digest[:12]}.py"
 
-    def control(self, split: Split = "val") -> list[Trial]:
-        """Return the trials on equal-size random samples, one a seed."""
-        pool = self.splits.pool
-        ids = [image.id for image in pool.images]
-        return [
-            self._trial(0, "control", split, seed, pool.subset(control_draw(ids, self.budget, seed)).images)
-            for seed in self.seeds
-        ]
+    def control(self, split: Split = "val", seeds: range | None = None) -> list[Trial]:
+        """Return the trials on equal-size random samples, one a seed; of all seeds unless some are named."""
+        ids = [image.id for image in self.splits.pool.images]
+        drawn = {seed: control_draw(ids, self.budget, seed) for seed in seeds or self.seeds}
+        return self._arm(0, "control", split, self._as_they_are(drawn))
 
-    def rivals(self, strategy: Strategy) -> dict[str, list[Trial]]:
-        """Return all that a curation must beat on val, by its name."""
-        control, random_relabel = self.control(), self.random_relabel(strategy)
-        return {"control": control} | ({"random_relabel": random_relabel} if random_relabel else {})
-
-    def random_relabel(self, strategy: Strategy, split: Split = "val") -> list[Trial] | None:
-        """Return the trials that `relabel` must beat: as many images relabelled, chosen at random.
-
-        None for any other strategy: the control is all it must beat.
-        """
-        if strategy.kind != "relabel":
-            return None
-        trials = []
-        for seed in self.seeds:
-            curation = relabel_at_random(
-                self.splits.pool,
-                strategy.fraction,
-                budget=self.budget,
-                seed=seed,
-                reference=self.reference,
-            )
-            arm = f"random relabel {strategy.fraction:g}"
-            trials.append(self._trial(0, arm, split, seed, curation.images))
-        return trials
+    def random_relabel(self, fraction: float, split: Split, seeds: range) -> list[Trial]:
+        """Return the control with this share of its images relabelled at random: what `relabel` must beat."""
+        pool, budget = self.splits.pool, self.budget
+        curations = {
+            seed: relabel_at_random(pool, fraction, budget=budget, seed=seed, reference=self.reference)
+            for seed in seeds
+        }
+        return self._arm(0, f"random relabel {fraction:g}", split, curations)
 
     def oracle(self, split: Split = "test") -> list[Trial] | None:
         """Return the trials on random samples of the pool's unharmed images; None without a ledger.
@@ -213,34 +214,35 @@ class Lab:
         """
         if self.harmed is None:
             return None
-        pool = self.splits.pool
-        ids = [image.id for image in pool.images]
-        trials = []
+        ids = [image.id for image in self.splits.pool.images]
+        drawn: dict[int, list[int | str]] = {}
         for seed in self.seeds:
-            drawn = oracle_draw(ids, self.budget, seed, self.harmed)
-            if drawn is None:
+            sound = oracle_draw(ids, self.budget, seed, self.harmed)
+            if sound is None:
                 return None
-            trials.append(self._trial(0, "oracle", split, seed, pool.subset(drawn).images))
-        return trials
+            drawn[seed] = sound
+        return self._arm(0, "oracle", split, self._as_they_are(drawn))
 
-    def curated(
-        self, number: int, table: ScoreTable, strategy: Strategy, split: Split = "val"
-    ) -> list[Trial]:
+    def curated(self, number: int, steps: Sequence[Step], split: Split, seeds: range) -> list[Trial]:
         """Return the trials on curated training sets, one a seed, paired with the control's."""
-        trials = []
-        for seed in self.seeds:
-            curation = curate(
-                self.splits.pool, table, strategy, budget=self.budget, seed=seed, reference=self.reference
-            )
+        pool, budget = self.splits.pool, self.budget
+        curations = {
+            seed: compose(pool, steps, budget=budget, seed=seed, reference=self.reference) for seed in seeds
+        }
+        for seed, curation in curations.items():
             self._write_curation(number, seed, curation)
-            trials.append(self._trial(number, "curated", split, seed, curation.images))
-        return trials
+        return self._arm(number, "curated", split, curations)
 
+    def _as_they_are(self, drawn: Mapping[int, Sequence[int | str]]) -> dict[int, Curation]:
+        return {seed: Curation(self.splits.pool.subset(ids).images) for seed, ids in drawn.items()}
+
+    @cached_property
     def control_errors(self) -> Errors | None:
-        """Return what the control's first detector gets wrong on val.
+        """What the control's first detector gets wrong on val, once it was trained.
 
         None in a strict replay, which has the trials' numbers but not their detections.
         """
+        self.control()
         file = self.folder.trials / f"val-control-0-{self.settings.seed}.npz"
         if not file.exists():
             return None
@@ -253,19 +255,36 @@ class Lab:
         images: list[Image] = [*self.splits.pool.images, *self.splits.val.images]
         self.detector.prepare(images, progress=self.progress)
 
-    def _trial(self, number: int, arm: str, split: Split, seed: int, images: Sequence[Image]) -> Trial:
+    def _arm(self, number: int, arm: str, split: Split, curations: Mapping[int, Curation]) -> list[Trial]:
+        """Return one trial for each seed and its training set; new ones are trained side by side."""
+        new = [
+            Job(curation.images, self.splits.pool.class_names, seed)
+            for seed, curation in curations.items()
+            if (number, arm, split, seed) not in self._trials
+            and self.journal.find("trial", round=number, arm=arm, split=split, seed=seed) is None
+        ]
+        if new:
+            self.prepare()
+            what = f"{f'round {number}' if number else arm}, {split}"
+            train_ahead(
+                self.detector, new, lambda step, done, total: self.progress(f"{what}: {step}", done, total)
+            )
+        return [self._trial(number, arm, split, seed, curation) for seed, curation in curations.items()]
+
+    def _trial(self, number: int, arm: str, split: Split, seed: int, curation: Curation) -> Trial:
         def compute() -> dict[str, Any]:
             self.prepare()
             held_out = self.splits.val if split == "val" else self.splits.test
             what = f"{f'round {number}' if number else arm}, seed {seed}, {split}"
             trial, detections = run_trial(
                 self.detector,
-                images,
+                curation.images,
                 held_out.images,
                 self.splits.pool.class_names,
                 seed=seed,
                 progress=lambda step, done, total: self.progress(f"{what}: {step}", done, total),
             )
+            trial = trial.model_copy(update={"mended": len(curation.relabelled), "changed": curation.changed})
             name = f"{split}-{arm.replace(' ', '-')}-{number}-{seed}"
             write_predictions(
                 self.folder.trials / f"{name}.npz",
@@ -293,10 +312,19 @@ class Lab:
 def numbers(trials: Sequence[Trial]) -> Numbers:
     """Return the means over the seeds."""
     count = len(trials)
+    mended = sum(trial.mended for trial in trials)
     return Numbers(
         images=trials[0].images,
         boxes=sum(trial.boxes for trial in trials) / count,
         map=sum(trial.map for trial in trials) / count,
         ap50=sum(trial.ap50 for trial in trials) / count,
         ar100=sum(trial.ar100 for trial in trials) / count,
+        changed_pct=100 * sum(trial.changed for trial in trials) / mended if mended else None,
+    )
+
+
+def _groups(pool: Dataset) -> int:
+    """How many groups there are; a still is one of its own."""
+    return len({image.group for image in pool.images} - {None}) + sum(
+        image.group is None for image in pool.images
     )

@@ -1,7 +1,7 @@
 """The main loop: propose → write → validate → approve → score → curate → train → judge → reflect.
 
 It reads like the definition of a round; what each step does is in `author` (the language model's part),
-`approval` (a person's), and `lab` (everything that is measured).
+`approval` (a person's), `policy` (which kind of idea a round wants), `lab` and `contest` (what is measured).
 """
 
 from __future__ import annotations
@@ -11,17 +11,22 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from metricsmith.evaluation.curation import Step
+from metricsmith.evaluation.error_analysis import errors_in_words
 from metricsmith.evaluation.files import write_atomic
 from metricsmith.evaluation.scores import ScoreTable
-from metricsmith.evaluation.trials import Gain, gain, judge
+from metricsmith.evaluation.trials import Gain
 from metricsmith.sandbox import Failure
 
 from .accepted import MetricCard, accept
 from .approval import Approver, Decision
 from .author import Author, Candidate
-from .ideas import Idea
-from .lab import Lab, numbers
+from .contest import Champion, contest
+from .ideas import Idea, plan_of
+from .lab import REDUNDANT, Lab, numbers
 from .outcome import Outcome, Verdict, Versus
+from .pages import journal_page
+from .policy import Mode, mode_of
 from .summary import Summary, conclude
 
 __all__ = ["Engineer"]
@@ -44,6 +49,8 @@ class Engineer:
     outcomes: list[Outcome] = field(default_factory=list)
     gains: dict[int, Gain] = field(default_factory=dict)
     """Over the control, by round, where it was measured."""
+    best: Champion | None = None
+    """The best curation so far: the next one must beat it, or build on it."""
 
     def run(self) -> Summary:
         """Play all rounds, as far as the allowance reaches, then look at test once."""
@@ -54,35 +61,36 @@ class Engineer:
                 break
             self.play(number)
             self.show(self.outcomes)
-        return conclude(self.lab, self.ideas, self.outcomes, stopped)
+        return conclude(self.lab, self.outcomes, self.best, stopped)
 
     def play(self, number: int) -> None:
         """Play one round."""
-        control = self.lab.control_numbers
+        settings = self.lab.settings
+        mode = mode_of(number, [past.mode for past in self.outcomes], self.best is not None, settings.seed)
         self.author.hints.extend(self.hear(number))
-        idea = self.author.propose(number, self.history(), control=control)
-        candidate = self.author.write(number, idea)
-        candidate, decision = self.decide(number, idea, candidate)
-        outcome, facts = self.measure(number, idea, candidate, decision)
-        taught = self.author.reflect(number, idea, facts, self.lab.settings.seeds)
+        idea = self.author.propose(number, mode, self.ideas, list(self.lab.tables), **self.page())
+        candidate, decision = self.code(number, idea)
+        outcome, facts = self.measure(number, mode, idea, candidate, decision)
+        taught = self.author.reflect(number, idea, facts)
         self.ideas.append(idea)
         self.outcomes.append(outcome.model_copy(update=taught.model_dump()))
+        if number % settings.distil == 0 and number < settings.rounds:
+            self.author.distil(number, **self.page())
 
-    def history(self) -> list[Mapping[str, Any]]:
-        """What earlier rounds tried and found, as the prompts tell it."""
-        return [
-            {
-                "round": outcome.round,
-                "name": idea.name,
-                "strategy": outcome.strategy,
-                "description": idea.description,
-                "measured": outcome.curated is not None,
-                **outcome.model_dump(
-                    include={"verdict", "reason", "lesson", "next", "control", "random_relabel"}
-                ),
-            }
-            for idea, outcome in zip(self.ideas, self.outcomes, strict=True)
-        ]
+    def page(self) -> dict[str, Any]:
+        """What the prompts tell of the rounds so far."""
+        page = journal_page(self.ideas, self.outcomes, self.best)
+        return {
+            **page,
+            "control": self.lab.control_numbers,
+            "errors": errors_in_words(self.lab.control_errors),
+        }
+
+    def code(self, number: int, idea: Idea) -> tuple[Candidate, Decision | None]:
+        """Have an idea's code written and approved; a composite needs none, so there is nothing to ask."""
+        if idea.reuse:
+            return Candidate("", None, 1), Decision(decision="approve", by="auto")
+        return self.decide(number, idea, self.author.write(number, idea))
 
     def decide(self, number: int, idea: Idea, candidate: Candidate) -> tuple[Candidate, Decision | None]:
         """Have an accepted candidate approved; a person's hint sends it back to the author."""
@@ -103,61 +111,77 @@ class Engineer:
         return candidate, None
 
     def measure(
-        self, number: int, idea: Idea, candidate: Candidate, decision: Decision | None
+        self, number: int, mode: Mode, idea: Idea, candidate: Candidate, decision: Decision | None
     ) -> tuple[Outcome, Mapping[str, Any]]:
         """Score, curate, train and judge; return the outcome, and what the author learns of it."""
 
-        def unmeasured(verdict: Verdict, reason: str) -> tuple[Outcome, Mapping[str, Any]]:
-            return self._judged(number, idea, candidate, verdict, reason=reason)
-
-        if decision is None:
-            return unmeasured(
-                "parked", f"No valid code in {candidate.attempt} attempts. {candidate.mistakes[-1]}"
+        def judged(verdict: Verdict, **facts: Any) -> Outcome:
+            outcome = Outcome(
+                round=number,
+                metric=idea.name,
+                mode=mode,
+                family=idea.family,
+                strategy=idea.plan + (" on the best" if idea.on_best and self.best else ""),
+                repairs=candidate.attempt - 1,
+                verdict=verdict,
+                **facts,
             )
+            self.lab.journal.record("judged", **outcome.model_dump())
+            return outcome
+
+        table = self._score(idea, candidate, decision)
+        if isinstance(table, tuple):
+            verdict, reason = table
+            outcome = judged(verdict, reason=reason)
+            return outcome, told(outcome)
+        alike = self.lab.alike(table)
+        if twin := self._twin(idea, alike):
+            outcome = judged("redundant", reason=f"It ranks the images as {twin} does.", alike=alike)
+            return outcome, told(outcome)
+        steps = (*(self.best.steps if self.best and idea.on_best else ()), Step(table, idea.strategy))
+        found = contest(self.lab, number, steps, self.best)
+        self.gains[number] = found.gains["control"]
+        outcome = judged(
+            found.verdict,
+            parts=tuple(f"{plan_of(step.strategy)} by {step.table.metric}" for step in steps),
+            alike=alike,
+            curated=numbers(found.curated),
+            **{name: Versus.of(gained, numbers(found.rivals[name])) for name, gained in found.gains.items()},
+        )
+        if outcome.verdict == "kept":
+            self.best = Champion(number, steps, outcome.map_gain_pct or 0.0)
+            if candidate.source:
+                self._accept(idea, candidate, outcome)
+        return outcome, {**told(outcome), "rows": len(table.values), "scores": spread(table)}
+
+    def _score(
+        self, idea: Idea, candidate: Candidate, decision: Decision | None
+    ) -> ScoreTable | tuple[Verdict, str]:
+        """Return the scores of the pool, or the verdict and the reason why there are none to use."""
+        if decision is None:
+            return "parked", f"No valid code in {candidate.attempt} attempts. {candidate.mistakes[-1]}"
         if decision.decision == "reject":
-            return unmeasured("rejected", f"A person rejected it: {decision.reason}")
+            return "rejected", f"A person rejected it: {decision.reason}"
+        if idea.reuse:
+            missing = [name for name in idea.reuse if name not in self.lab.tables]
+            return ("parked", f"There are no scores of {missing[0]}.") if missing else self.lab.reuse(idea)
         write_atomic(self.lab.place_of(idea.name, candidate.source), candidate.source)
         table = self.lab.score(idea.name, candidate.source)
         if isinstance(table, Failure):
-            return unmeasured("parked", f"It failed on the whole pool. {table}")
+            return "parked", f"It failed on the whole pool. {table}"
         if table.summary().distinct < 2:
-            return unmeasured("uninformative", "Every score is the same.")
-        earlier = [past.name for past in self.ideas if past.strategy.kind == idea.strategy.kind]
-        if twin := self.lab.twin(table, earlier):
-            return unmeasured("redundant", f"It ranks the images as {twin} does.")
-        curated = self.lab.curated(number, table, idea.strategy)
-        rivals = self.lab.rivals(idea.strategy)
-        gains = {name: gain(curated, trials) for name, trials in rivals.items()}
-        self.gains[number] = gains["control"]
-        outcome, facts = self._judged(
-            number,
-            idea,
-            candidate,
-            judge(*gains.values()),
-            curated=numbers(curated),
-            **{name: Versus.of(gained, numbers(rivals[name])) for name, gained in gains.items()},
-        )
-        if outcome.verdict == "kept":
-            self._accept(idea, candidate, outcome)
-        return outcome, {
-            **facts,
-            "rows": len(table.values),
-            "scores": spread(table),
-        }
+            return "uninformative", "Every score is the same."
+        return table
 
-    def _judged(
-        self, number: int, idea: Idea, candidate: Candidate, verdict: Verdict, **facts: Any
-    ) -> tuple[Outcome, dict[str, Any]]:
-        outcome = Outcome(
-            round=number,
-            metric=idea.name,
-            strategy=idea.plan,
-            repairs=candidate.attempt - 1,
-            verdict=verdict,
-            **facts,
-        )
-        self.lab.journal.record("judged", **outcome.model_dump())
-        return outcome, {**outcome.model_dump(), "measured": outcome.curated is not None}
+    def _twin(self, idea: Idea, alike: Mapping[str, float]) -> str | None:
+        """Return an earlier idea that did the same with scores that rank alike, if there is one."""
+        if idea.on_best and self.best:
+            return None
+        for past in self.ideas:
+            same = past.strategy == idea.strategy if idea.reuse else past.strategy.kind == idea.strategy.kind
+            if same and not past.on_best and abs(alike.get(past.name, 0.0)) > REDUNDANT:
+                return past.name
+        return None
 
     def _accept(self, idea: Idea, candidate: Candidate, outcome: Outcome) -> None:
         card = MetricCard(
@@ -176,6 +200,11 @@ class Engineer:
 
     def _ask(self, idea: Idea, candidate: Candidate, names: Sequence[str]) -> Mapping[str, Any]:
         return self.approve(idea, candidate, names).model_dump()
+
+
+def told(outcome: Outcome) -> dict[str, Any]:
+    """Return what the author learns of an outcome."""
+    return {**outcome.model_dump(), "measured": outcome.curated is not None, "rivals": outcome.rivals}
 
 
 def spread(table: ScoreTable) -> str:

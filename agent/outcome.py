@@ -8,11 +8,24 @@ from pydantic import BaseModel, ConfigDict
 
 from metricsmith.evaluation.trials import Gain
 
+from .policy import Mode
+
 __all__ = ["Numbers", "Outcome", "Verdict", "Versus"]
 
-Verdict = Literal["kept", "dropped", "inconclusive", "parked", "rejected", "uninformative", "redundant"]
-"""The first three were measured. `parked`: no valid code came; `rejected`: by the person who approves;
-`uninformative` and `redundant`: the scores say nothing, or what an earlier metric said."""
+Verdict = Literal[
+    "kept",
+    "beaten",
+    "dropped",
+    "inconclusive",
+    "parked",
+    "rejected",
+    "uninformative",
+    "redundant",
+]
+"""The first four were measured. `kept`: it beats every rival, and becomes the best curation so far; `beaten`:
+it beats the random samples, but not the best curation before it; `dropped` and `inconclusive`: see
+`trials.judge`. `parked`: no valid code came; `rejected`: by the person who approves; `uninformative` and
+`redundant`: the scores say nothing, or what an earlier metric said."""
 
 
 class Numbers(BaseModel):
@@ -25,6 +38,9 @@ class Numbers(BaseModel):
     map: float
     ap50: float
     ar100: float
+    changed_pct: float | None = None
+    """Of the images mended, how many came back with other boxes (`boxes.differ`), in percent; None: none were
+    mended."""
 
 
 class Versus(BaseModel):
@@ -39,8 +55,10 @@ class Versus(BaseModel):
     ap50_pct: float | None
     ar100_pct: float | None
     ar100_interval_pct: tuple[float, float] | None
+    seeds: int
+    """How many trials of each are compared."""
     seeds_better: int
-    """With how many seeds mAP was better."""
+    """With how many of them mAP was better."""
 
     @classmethod
     def of(cls, gain: Gain, other: Numbers) -> Versus:
@@ -52,6 +70,7 @@ class Versus(BaseModel):
             ap50_pct=gain.ap50.relative,
             ar100_pct=gain.ar100.relative,
             ar100_interval_pct=gain.ar100.relative_interval,
+            seeds=len(gain.seeds),
             seeds_better=sum(difference > 0 for difference in gain.map.per_seed),
         )
 
@@ -63,7 +82,11 @@ class Outcome(BaseModel):
 
     round: int
     metric: str
+    mode: Mode
+    family: str
     strategy: str
+    parts: tuple[str, ...] = ()
+    """Every step of the curation in words, this round's last; empty where nothing was measured."""
     repairs: int
     verdict: Verdict
     reason: str = ""
@@ -73,9 +96,23 @@ class Outcome(BaseModel):
     """Over the control, the equal-size random sample."""
     random_relabel: Versus | None = None
     """Over the control with as many images relabelled at random; None where nothing was relabelled."""
+    best: Versus | None = None
+    """Over the best curation before this round; None where there was none."""
+    alike: dict[str, float] = {}
+    """Spearman's rank correlation with every metric scored before, the strongest first."""
     lesson: str = ""
     next: str = ""
     """What the model made of it."""
+
+    @property
+    def rivals(self) -> list[tuple[str, Versus]]:
+        """All that it was compared with, by name."""
+        named = (
+            ("the control", self.control),
+            ("as many images relabelled at random", self.random_relabel),
+            ("the best curation before", self.best),
+        )
+        return [(name, versus) for name, versus in named if versus is not None]
 
     @property
     def map_gain_pct(self) -> float | None:

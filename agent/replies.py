@@ -26,10 +26,10 @@ ReplyKind = Literal[
     "empty",
     "no-code",
     "no-json",
+    "no-new-idea",
     "refusal",
     "several-blocks",
     "unclosed-fence",
-    "used-names",
     "wrong-fields",
 ]
 

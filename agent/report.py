@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
@@ -15,6 +14,7 @@ from metricsmith.evaluation.trials import Difference, Gain
 from .figures import Picture, gain_plot, histogram, most_suspicious
 from .ideas import Idea
 from .lab import Lab
+from .loop import Engineer
 from .outcome import Outcome
 from .run_folder import RunFolder
 from .summary import Summary
@@ -38,12 +38,11 @@ class _Chapter:
 def write_report(
     folder: RunFolder,
     lab: Lab,
-    ideas: Sequence[Idea],
-    outcomes: Sequence[Outcome],
-    gains: Mapping[int, Gain],
+    engineer: Engineer,
     summary: Summary,
 ) -> None:
     """Write `report.html` into the run's folder."""
+    ideas, outcomes, gains = engineer.ideas, engineer.outcomes, engineer.gains
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -65,8 +64,9 @@ def write_report(
         chapters=chapters,
         plot=gain_plot(measured) if measured else "",
         card=lab.briefing["card"],
-        errors=lab.control_errors(),
+        errors=lab.control_errors,
         hints=_hints(lab),
+        insights=engineer.author.insights,
         multiplier=_multiplier(folder),
         settings=lab.settings,
         model=folder.read_model(),
@@ -121,5 +121,10 @@ def _details(gained: Gain | None) -> list[tuple[str, Difference]]:
         "AP of medium boxes": gained.ap_medium,
         "AP of large boxes": gained.ap_large,
         "AR@100": gained.ar100,
+        **(
+            {f"AP of {name}": one for name, one in gained.by_class.items()}
+            if len(gained.by_class) > 1
+            else {}
+        ),
     }
     return [(name, difference) for name, difference in found.items() if difference is not None]

@@ -12,12 +12,12 @@ from .summary import Summary
 
 __all__ = ["final_table", "round_table"]
 
-_COLOURS = {"kept": "green", "dropped": "red", "inconclusive": "yellow"}
+_COLOURS = {"kept": "green", "dropped": "red", "inconclusive": "yellow", "beaten": "cyan"}
 
 
 def round_table(outcomes: Sequence[Outcome], control: Numbers, seeds: int) -> Table:
     """Return the table of the rounds so far, the control on top; it fits into 80 columns."""
-    title = f"Rounds (val, mean of {seeds} seeds; gain in % against the control)"
+    title = f"Rounds (val, mean of up to {seeds} seeds; gain in % against the control)"
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=0)
     table.add_column("#", justify="right")
     table.add_column("metric, strategy", overflow="fold", min_width=18)
@@ -40,7 +40,7 @@ def round_table(outcomes: Sequence[Outcome], control: Numbers, seeds: int) -> Ta
         colour = _COLOURS.get(outcome.verdict, "dim")
         table.add_row(
             str(outcome.round),
-            f"{outcome.metric}\n[dim]{outcome.strategy}[/]",
+            f"{outcome.metric}\n[dim]{outcome.strategy} · {outcome.family}[/]",
             str(curated.images) if curated else "–",
             f"{curated.map:.3f}" if curated else "–",
             _gain(outcome.map_gain_pct),

@@ -113,7 +113,9 @@ def _replay(
         raise RunError(f"{record.path}: no journal to replay")
     speaker = Replay(record.transcript, strict=not live_trials)
     if live_trials:
-        summary = _carry_through(folder, settings, data, speaker, Journal(folder.journal), console)
+        # The transcript holds the code of the ideas that were tried then, whatever this run would choose.
+        journal = Journal(folder.journal, record=recorded, recorded_kinds={"idea"})
+        summary = _carry_through(folder, settings, data, speaker, journal, console)
         _tell_differences(recorded, read_events(folder.journal), console)
         return summary
     # Strict replays are quick: one that was cut short starts from the top.
@@ -147,6 +149,7 @@ def _carry_through(
             validate=lab.check,
             briefing=lab.briefing,
             tries=settings.tries,
+            mend=settings.mend,
             hints=list(settings.hints),
         )
 
@@ -157,7 +160,7 @@ def _carry_through(
         between = BetweenRounds(folder, journal, model, settings.allowance)
         engineer = Engineer(author, lab, _approver(settings, display), show, between.hear, between.used_up)
         summary = engineer.run()
-        write_report(folder, lab, engineer.ideas, engineer.outcomes, engineer.gains, summary)
+        write_report(folder, lab, engineer, summary)
     if summary.stopped:
         console.print(f"Stopped after {len(summary.rounds)} rounds: {summary.stopped}.", highlight=False)
     console.print(final_table(summary))
@@ -196,7 +199,10 @@ def _lab(folder: RunFolder, settings: Settings, data: DataSets, journal: Journal
         },
         **settings.model_dump(
             mode="json",
-            include={"rounds", "budget", "seeds", "seed", "detector", "ideas", "tries", "hints", "about"},
+            include={
+                *("rounds", "budget", "seeds", "first_seeds", "seed", "mend", "detector"),
+                *("ideas", "tries", "distil", "hints", "about"),
+            },
         ),
     )
     if settings.unsafe_no_sandbox:

@@ -36,20 +36,26 @@ class Settings(BaseModel):
     hints: tuple[str, ...] = ()
     """A person's hints, given when the run began."""
 
-    rounds: int = Field(default=4, ge=1, le=1000)
+    rounds: int = Field(default=6, ge=1, le=1000)
     """How many metrics are tried."""
     budget: float = Field(default=0.25, gt=0, le=1)
     """The size of a training set, as a share of the pool's images."""
-    seeds: int = Field(default=3, ge=1, le=100)
-    """How many trials stand behind each number."""
+    seeds: int = Field(default=6, ge=1, le=100)
+    """How many trials stand behind each number, but for curations that were dropped early."""
+    first_seeds: int = Field(default=3, ge=1, le=100)
+    """After how many trials a curation that gains nothing is dropped."""
+    mend: float = Field(default=0.4, gt=0, lt=1)
+    """How many images of a training set an annotator mends at most, as a share."""
     seed: int = Field(default=0, ge=0)
     """The first seed; splits and the choice of sample images hang on it too."""
     detector: str = "proxy"
     """The fixed detector; see `metricsmith.evaluation.detectors.make_detector`."""
     weights: Path | None = None
     """What a `torchvision:NAME` detector starts from; None: torchvision's own weights."""
-    ideas: int = Field(default=3, ge=1, le=12)
-    """How many ideas a brainstorm asks for; the first is tried."""
+    ideas: int = Field(default=4, ge=1, le=12)
+    """How many ideas a brainstorm asks for; one is tried."""
+    distil: int = Field(default=3, ge=1)
+    """After how many rounds the model writes down anew what it learned."""
     tries: int = Field(default=3, ge=1, le=10)
     """How often a metric's code may be mended before the idea is parked."""
     allowance: Allowance = Allowance()
@@ -60,6 +66,12 @@ class Settings(BaseModel):
     """Generated code runs without a jail, where there is none."""
     approve: Literal["auto", "ask"] = "auto"
     """Who approves a valid metric: nobody, or a person at the terminal."""
+
+    @property
+    def heats(self) -> list[range]:
+        """The seeds of the first trials of a curation, and all seeds; one entry where they are the same."""
+        first = min(self.first_seeds, self.seeds)
+        return [range(self.seed, self.seed + count) for count in sorted({first, self.seeds})]
 
     @property
     def trial_seeds(self) -> range:

@@ -9,11 +9,11 @@ from pydantic import BaseModel, ConfigDict
 from metricsmith.evaluation.files import write_atomic
 from metricsmith.evaluation.trials import gain
 
-from .ideas import Idea
+from .contest import Champion, mended
 from .lab import Lab, numbers
 from .outcome import Numbers, Outcome
 
-__all__ = ["AverageGain", "RoundSummary", "Score", "Summary", "TestScores", "best_round", "conclude"]
+__all__ = ["AverageGain", "RoundSummary", "Score", "Summary", "TestScores", "conclude"]
 
 
 class _Frozen(BaseModel):
@@ -57,6 +57,8 @@ class Best(Score):
     round: int
     metric: str
     strategy: str
+    parts: tuple[str, ...] = ()
+    """Every step of the curation in words."""
     map_gain_pct: float | None
     map_interval_pct: tuple[float, float] | None
     """95 %, of the mean; None for a single seed."""
@@ -101,26 +103,25 @@ class Summary(_Frozen):
     """Why fewer rounds were played than asked for; empty where all were."""
 
 
-def best_round(outcomes: Sequence[Outcome]) -> Outcome | None:
-    """Return the kept outcome with the largest gain in mAP on val; the guard: None if nothing was kept."""
-    kept = [outcome for outcome in outcomes if outcome.verdict == "kept"]
-    return max(kept, key=lambda outcome: outcome.map_gain_pct or 0.0, default=None)
+def conclude(lab: Lab, outcomes: Sequence[Outcome], champion: Champion | None, stopped: str = "") -> Summary:
+    """Evaluate the control and the best curation on test, write `summary.json` and return it.
 
-
-def conclude(lab: Lab, ideas: Sequence[Idea], outcomes: Sequence[Outcome], stopped: str = "") -> Summary:
-    """Evaluate the control and the best curation on test, write `summary.json` and return it."""
+    The guard: without a champion nothing beat the control on val, and nothing is recommended.
+    """
     control = lab.control("test")
     oracle = lab.oracle("test")
     best = random_relabel = None
-    if winner := best_round(outcomes):
-        idea = ideas[winner.round - 1]
-        trials = lab.curated(winner.round, lab.tables[idea.name], idea.strategy, "test")
-        random_relabel = lab.random_relabel(idea.strategy, "test")
+    if champion is not None:
+        winner = outcomes[champion.round - 1]
+        trials = lab.curated(champion.round, champion.steps, "test", lab.seeds)
+        if fraction := mended(champion.steps):
+            random_relabel = lab.random_relabel(fraction, "test", lab.seeds)
         gained = gain(trials, control)
         best = Best(
             round=winner.round,
             metric=winner.metric,
             strategy=winner.strategy,
+            parts=winner.parts,
             map_gain_pct=gained.map.relative,
             map_interval_pct=gained.map.relative_interval,
             ar100_gain_pct=gained.ar100.relative,

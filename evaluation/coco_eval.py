@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 import hotcoco
+import numpy as np
 from pycocotools import coco, cocoeval
 
 from metricsmith.sandbox import Predictions
@@ -55,6 +56,11 @@ class CocoStats:
     """`ar100` of the medium boxes."""
     ar_large: float
     """`ar100` of the large boxes."""
+    by_class: dict[str, float] = field(default_factory=dict)
+    """`map` of each class that has a box to find; it is none of COCO's twelve."""
+
+
+_TWELVE = [one.name for one in fields(CocoStats) if one.name != "by_class"]
 
 
 def evaluate(
@@ -72,7 +78,8 @@ def evaluate(
     with contextlib.redirect_stdout(io.StringIO()):
         run.accumulate()
         run.summarize()
-    return CocoStats(*map(float, run.stats))
+    twelve = {name: float(value) for name, value in zip(_TWELVE, run.stats, strict=True)}
+    return CocoStats(**twelve, by_class=_by_class(run, class_names))
 
 
 def open_evaluation(
@@ -95,6 +102,13 @@ def open_evaluation(
             run = cocoeval.COCOeval(_reference(frame | truth), _reference(frame | found), "bbox")
         run.evaluate()
     return run
+
+
+def _by_class(run: Any, class_names: Sequence[str]) -> dict[str, float]:
+    """The mean precision over IoUs and recalls at all sizes, of each class that has a box to find."""
+    precision = np.asarray(run.eval["precision"])  # (IoU, recall, class, size, most predictions)
+    found = {name: precision[:, :, label, 0, -1] for label, name in enumerate(class_names)}
+    return {name: float(values.mean()) for name, values in found.items() if (values > -1).all()}
 
 
 def _documents(

@@ -1,4 +1,4 @@
-"""Turns a metric's scores into a training set: leave the suspicious out, draw evenly, or mend labels.
+"""Turns scores of metrics into a training set: leave out what is suspicious, draw evenly, mend labels.
 
 Every training set has exactly the size of the control it is compared with, and shares with it whatever
 the strategy does not touch. Nothing is trained here, and no strategy looks at val or test.
@@ -6,7 +6,7 @@ the strategy does not touch. Nothing is trained here, and no strategy looks at v
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -16,13 +16,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from metricsmith.sandbox.errors import DataError
 
+from .boxes import differ
 from .dataset import Dataset, Image
 from .draws import control_draw, permutation, spread
-from .scores import ScoreTable
+from .scores import ScoreTable, combined
 
-__all__ = ["Curation", "Strategy", "curate", "relabel_at_random"]
+__all__ = ["Curation", "Kind", "Step", "Strategy", "compose", "curate", "relabel_at_random"]
 
 Id = int | str
+Kind = Literal["filter", "filter_boxes", "stratify", "relabel"]
 _BINS = 10
 _TIES = 0  # the seed that breaks ties: which images are suspicious must not depend on a trial's seed
 
@@ -32,17 +34,19 @@ class Strategy(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["filter", "stratify", "relabel"] = Field(
+    kind: Kind = Field(
         description=(
             "filter: leave the most suspicious images out and draw the training set at random from the rest. "
+            "filter_boxes: draw at random, then take the most suspicious boxes out of the annotation. "
             "stratify: draw evenly over the range of the score (ten equal parts), in each from many videos. "
             "relabel: draw at random, then have the most suspicious of the drawn images labelled anew."
         )
     )
     fraction: float = Field(
         description=(
-            "filter: the share of all images that is left out; relabel: the share of the drawn images that "
-            "is labelled anew. Above 0 and below 1: 0.2 means 20 %. stratify does not use it: write 0."
+            "filter: the share of all images that is left out; filter_boxes: the share of all boxes that is "
+            "taken out; relabel: the share of the drawn images that is labelled anew. Above 0 and below 1: "
+            "0.2 means 20 %. stratify does not use it: write 0."
         ),
         validate_default=True,
         default=0.0,
@@ -56,16 +60,24 @@ class Strategy(BaseModel):
     @field_validator("fraction")
     @classmethod
     def _is_a_share(cls, value: float, info: ValidationInfo) -> float:
-        kind = info.data.get("kind")
-        if kind in ("filter", "relabel") and not 0 < value < 1:
+        kind = info.data.get("kind", "stratify")
+        if kind != "stratify" and not 0 < value < 1:
             hint = f"; for {value:g} % write {value / 100:g}" if 1 <= value < 100 else ""
             raise ValueError(f"{kind} needs a fraction above 0 and below 1, not {value:g}{hint}")
         return value
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """One metric's scores and what is done with them; a curation is made of one or several."""
+
+    table: ScoreTable
+    strategy: Strategy
+
+
+@dataclass(frozen=True, slots=True)
 class Curation:
-    """A training set made by a strategy."""
+    """A training set made by one or several strategies."""
 
     images: tuple[Image, ...]
     """Exactly the budget, in the pool's order, with the boxes to train on."""
@@ -73,6 +85,8 @@ class Curation:
     """The images that `filter` kept from being drawn, the most suspicious first."""
     relabelled: tuple[Id, ...] = ()
     """The images whose boxes are the reference's, the most suspicious first (or in random order)."""
+    changed: int = 0
+    """How many of `relabelled` came back with other boxes; see `differ`."""
     effective_fraction: float = 0.0
     """The share of images really left out or labelled anew: whole images, and enough left for the budget."""
 
@@ -86,34 +100,58 @@ def curate(
     seed: int,
     reference: Dataset | None = None,
 ) -> Curation:
+    """A training set of `budget` images of the pool by a single step; see `compose`."""
+    return compose(pool, [Step(table, strategy)], budget=budget, seed=seed, reference=reference)
+
+
+def compose(
+    pool: Dataset,
+    steps: Sequence[Step],
+    *,
+    budget: int,
+    seed: int,
+    reference: Dataset | None = None,
+) -> Curation:
     """A training set of `budget` images of the pool, paired with `control_draw` of the same seed.
 
-    `filter` and `relabel` go by `ScoreTable.image_suspicion`, `stratify` by `ScoreTable.image_values`.
-    Where `filter` would leave fewer images than the budget it leaves out fewer: see `effective_fraction`.
-    `reference` holds the annotator's answers for `relabel`: the same file names, labels by class name.
+    First every `filter` leaves its images out, then the last `stratify` draws (without one, the seed's order
+    does), then `filter_boxes` takes boxes out, then the annotator mends the images that are the most
+    suspicious by the mean rank of all `relabel` steps, the largest of their fractions.
 
-    DataError if the pool is smaller than the budget, if the metric calls no end suspicious but the
-    strategy needs one, or if the reference lacks an image or a class. KeyError if an image has no score.
+    `filter` and `relabel` go by `ScoreTable.image_suspicion`, `stratify` by `ScoreTable.image_values`,
+    `filter_boxes` by `ScoreTable.suspicion`. Where filters would leave fewer images than the budget they
+    leave out fewer, the earlier steps first: see `effective_fraction`. `reference` holds the annotator's
+    answers for `relabel`: the same file names, labels by class name.
+
+    DataError if the pool is smaller than the budget, if a metric calls no end suspicious but its strategy
+    needs one, if `filter_boxes` gets scores of images, or if the reference lacks an image or a class.
+    KeyError if an image has no score.
     """
+    for step in steps:
+        _refuse_useless(step)
+
+    def of(kind: Kind) -> list[Step]:
+        return [step for step in steps if step.strategy.kind == kind]
+
     ids = [image.id for image in pool.images]
-    control = control_draw(ids, budget, seed)
-    if strategy.kind == "stratify":
-        return Curation(_pick(pool, _stratified(pool, table, budget, seed)))
-    if table.suspicious == "none":
-        raise DataError(
-            table.metric,
-            f"this metric calls no score suspicious, so {strategy.kind} has nothing to go by",
-            remedy="set `suspicious` to low, high or both, or use stratify",
-        )
-    if strategy.kind == "filter":
-        wanted = min(round(strategy.fraction * len(ids)), len(ids) - budget)
-        left_out = _most_suspicious(ids, table, wanted)
-        kept = set(ids) - set(left_out)
-        drawn = [item for item in permutation(ids, seed) if item in kept][:budget]
-        return Curation(_pick(pool, drawn), left_out=left_out, effective_fraction=len(left_out) / len(ids))
-    chosen = set(control)
-    suspects = [item for item in _most_suspicious(ids, table, len(ids)) if item in chosen]
-    return _relabelled(pool, control, suspects[: round(strategy.fraction * budget)], reference)
+    control_draw(ids, budget, seed)  # refuses a budget that the pool cannot fill
+    left_out = _left_out(ids, of("filter"), len(ids) - budget)
+    order = [item for item in permutation(ids, seed) if item not in set(left_out)]
+    stratify = of("stratify")
+    drawn = _stratified(pool, order, stratify[-1].table, budget) if stratify else order[:budget]
+    doubted = set().union(*(_doubted_boxes(step) for step in of("filter_boxes")))
+    curation = Curation(
+        tuple(_without(image, doubted) for image in _pick(pool, drawn)),
+        left_out=left_out,
+        effective_fraction=len(left_out) / len(ids),
+    )
+    if relabels := of("relabel"):
+        chosen = set(drawn)
+        table = combined("relabel", [step.table for step in relabels])
+        suspects = [item for item in _most_suspicious(ids, table, len(ids)) if item in chosen]
+        fraction = max(step.strategy.fraction for step in relabels)
+        curation = _relabelled(pool, curation, suspects[: round(fraction * budget)], reference)
+    return curation
 
 
 def relabel_at_random(
@@ -124,13 +162,13 @@ def relabel_at_random(
     A larger fraction contains every smaller one. DataError as for `curate`.
     """
     ids = [image.id for image in pool.images]
-    control = control_draw(ids, budget, seed)
+    drawn = Curation(_pick(pool, control_draw(ids, budget, seed)))
     # The order of the draw is random within it, too.
-    return _relabelled(pool, control, permutation(ids, seed)[: round(fraction * budget)], reference)
+    return _relabelled(pool, drawn, permutation(ids, seed)[: round(fraction * budget)], reference)
 
 
 def _relabelled(
-    pool: Dataset, drawn: Iterable[Id], relabelled: Sequence[Id], reference: Dataset | None
+    pool: Dataset, curation: Curation, relabelled: Sequence[Id], reference: Dataset | None
 ) -> Curation:
     if reference is None:
         raise DataError(
@@ -139,12 +177,58 @@ def _relabelled(
             remedy="give a reference data set, or use filter or stratify",
         )
     answers = _reference_boxes(pool, reference, set(relabelled))
-    images = tuple(answers.get(image.id, image) for image in _pick(pool, drawn))
-    return Curation(images, relabelled=tuple(relabelled), effective_fraction=len(relabelled) / len(images))
+    images = tuple(answers.get(image.id, image) for image in curation.images)
+    return replace(
+        curation,
+        images=images,
+        relabelled=tuple(relabelled),
+        changed=sum(differ(image, answers[image.id]) for image in _pick(pool, relabelled)),
+        effective_fraction=len(relabelled) / len(images),
+    )
 
 
 def _pick(pool: Dataset, ids: Iterable[Id]) -> tuple[Image, ...]:
     return pool.subset(ids).images
+
+
+def _refuse_useless(step: Step) -> None:
+    """DataError: the scores give the strategy nothing to go by."""
+    kind = step.strategy.kind
+    if kind != "stratify" and step.table.suspicious == "none":
+        raise DataError(
+            step.table.metric,
+            f"this metric calls no score suspicious, so {kind} has nothing to go by",
+            remedy="set `suspicious` to low, high or both, or use stratify",
+        )
+    if kind == "filter_boxes" and step.table.box_ids is None:
+        raise DataError(
+            step.table.metric,
+            "this metric scores images, so filter_boxes cannot tell their boxes apart",
+            remedy='set `level` to "object", or use filter',
+        )
+
+
+def _left_out(ids: Sequence[Id], filters: Sequence[Step], most: int) -> tuple[Id, ...]:
+    """What the filters leave out, each its share of `ids`, the first filter's first; `most` in all."""
+    left_out: dict[Id, None] = {}
+    for step in filters:
+        wanted = round(step.strategy.fraction * len(ids))
+        left_out.update(dict.fromkeys(_most_suspicious(ids, step.table, wanted)))
+    return tuple(left_out)[:most]
+
+
+def _doubted_boxes(step: Step) -> set[Id]:
+    """The ids of the most suspicious share of all boxes of the pool."""
+    assert step.table.box_ids is not None, "checked in _refuse_useless"
+    doubt = dict(zip(step.table.box_ids, step.table.suspicion().tolist(), strict=True))
+    order = sorted(permutation(step.table.box_ids, _TIES), key=lambda box: -doubt[box])
+    return set(order[: round(step.strategy.fraction * len(order))])
+
+
+def _without(image: Image, doubted: Collection[Id]) -> Image:
+    """The image without these boxes."""
+    kept = tuple(box for box in image.boxes if box.id not in doubted)
+    return image if len(kept) == len(image.boxes) else replace(image, boxes=kept)
 
 
 def _most_suspicious(ids: Sequence[Id], table: ScoreTable, count: int) -> tuple[Id, ...]:
@@ -152,15 +236,14 @@ def _most_suspicious(ids: Sequence[Id], table: ScoreTable, count: int) -> tuple[
     return tuple(sorted(permutation(ids, _TIES), key=lambda item: -suspicion[item])[:count])
 
 
-def _stratified(pool: Dataset, table: ScoreTable, budget: int, seed: int) -> list[Id]:
+def _stratified(pool: Dataset, order: Sequence[Id], table: ScoreTable, budget: int) -> list[Id]:
     """`budget` ids: each bin gives one in its turn, each group of a bin one in its turn within the bin.
 
     The bins cut the range of the scores, from the 1 % to the 99 % quantile, into equal parts, so that rare
     scores are drawn as often as common ones; bins with as many images each would draw what the pool holds.
-    A bin that runs dry passes its turns on to the others. Images without a value keep their share of the
-    pool: there may be few of them, and a bin of their own would draw them all.
+    A bin that runs dry passes its turns on to the others. Images without a value keep their share of
+    `order`: there may be few of them, and a bin of their own would draw them all.
     """
-    order = permutation([image.id for image in pool.images], seed)
     place = {item: number for number, item in enumerate(order)}
     groups = {image.id: image.group for image in pool.images}
     values = table.image_values()

@@ -15,7 +15,7 @@ from metricsmith.sandbox import Predictions
 from .coco_eval import open_evaluation
 from .dataset import Box, Image
 
-__all__ = ["Errors", "Missed", "analyse"]
+__all__ = ["Errors", "Missed", "analyse", "errors_in_words"]
 
 _KINDS = {
     "Miss": "missed",
@@ -86,6 +86,19 @@ def analyse(
         by_size={name: sizes[name] for name in ("small", "medium", "large") if name in sizes},
         by_group=dict(sorted(groups.items(), key=lambda item: -item[1].share)[:_WORST]),
     )
+
+
+def errors_in_words(errors: Errors | None) -> str:
+    """Return the errors in a few lines of Markdown; None: that they are not known."""
+    if errors is None:
+        return "Not known."
+    cost = ", ".join(f"{kind} {share:+.3f}" for kind, share in errors.cost.items())
+    lines = [f"By how much AP50 ({errors.ap50:.3f}) would rise if one kind of error were mended: {cost}."]
+    for what, parts in (("size", errors.by_size), ("video, the worst", errors.by_group)):
+        if parts:
+            missed = ", ".join(f"{name} {part.share:.0%} of {part.boxes}" for name, part in parts.items())
+            lines.append(f"Boxes that no prediction finds at IoU 0.5, by {what}: {missed}.")
+    return "\n".join(f"- {line}" for line in lines)
 
 
 def _missed(

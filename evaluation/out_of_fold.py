@@ -18,7 +18,7 @@ from metricsmith.sandbox import Predictions
 from metricsmith.sandbox.errors import DataError
 
 from .dataset import Dataset, Image
-from .detectors import Detector, Trained
+from .detectors import Detector, Job, Trained, train_ahead
 from .draws import control_draw, permutation
 from .files import write_atomic
 from .progress import Progress, silent
@@ -68,13 +68,17 @@ def held_out(
     """
     members = _deal(dataset, folds, seed)
     detector.prepare(dataset.images, progress)
-    for number, fold in enumerate(members):
-        progress("predicting out of fold", number, folds)
+    jobs = []
+    for number in range(folds):
         train = [image for other, rest in enumerate(members) if other != number for image in rest]
         if train_images is not None and train_images < len(train):
             drawn = set(control_draw([image.id for image in train], train_images, seed))
             train = [image for image in train if image.id in drawn]
-        yield fold, detector.train(train, dataset.class_names, seed=seed, progress=progress)
+        jobs.append(Job(train, dataset.class_names, seed))
+    train_ahead(detector, jobs, progress)
+    for number, (fold, job) in enumerate(zip(members, jobs, strict=True)):
+        progress("predicting out of fold", number, folds)
+        yield fold, detector.train(job.images, job.class_names, seed=job.seed, progress=progress)
     progress("predicting out of fold", folds, folds)
 
 

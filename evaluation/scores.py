@@ -25,7 +25,7 @@ from metricsmith.sandbox.interface import Level, Suspicious
 from .dataset import Dataset
 from .files import write_atomic
 
-__all__ = ["ScoreSummary", "ScoreTable", "read_scores", "spearman", "write_scores"]
+__all__ = ["ScoreSummary", "ScoreTable", "combined", "read_scores", "spearman", "write_scores"]
 
 Id = int | str
 Floats = npt.NDArray[np.float64]
@@ -146,6 +146,27 @@ class ScoreTable:
         if self.box_ids is not None:
             keys = list(zip(self.image_ids, self.box_ids, strict=True))
         return dict(zip(keys, self.values.tolist(), strict=True))
+
+
+def combined(name: str, tables: Sequence[ScoreTable]) -> ScoreTable:
+    """The mean rank of several metrics as one: for each image the mean of its suspicion, `high` suspicious.
+
+    A single table is returned as it is: its rows may be boxes. Ranks, not scores, are averaged, since the
+    scores of two metrics have no common unit. KeyError: a table lacks an image of the first. ValueError:
+    there is no table.
+    """
+    if not tables:
+        raise ValueError(f"{name}: there is nothing to combine")
+    if len(tables) == 1:
+        return tables[0]
+    images = tables[0].scored_images
+    ranks = []
+    for table in tables:
+        suspicion = table.image_suspicion()
+        ranks.append(rankdata([suspicion[item] for item in images]))
+    values: Floats = (np.mean(ranks, axis=0) - 1) / max(len(images) - 1, 1)
+    values.flags.writeable = False
+    return ScoreTable(name, "image", "high", images, None, values, images)
 
 
 def spearman(a: ScoreTable, b: ScoreTable) -> float:

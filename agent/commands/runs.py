@@ -80,11 +80,20 @@ def _run(
             help="The pool with trusted labels, for relabel.",
         ),
     ] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="How many metrics to try.")] = 4,
+    rounds: Annotated[int, typer.Option(min=1, help="How many metrics to try.")] = 6,
     budget: Annotated[
         float, typer.Option(min=0.001, max=1, help="Training images, as a share of the pool.")
     ] = 0.25,
-    seeds: Annotated[int, typer.Option(min=1, help="Trials behind each number.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="Trials behind each number.")] = 6,
+    first_seeds: Annotated[
+        int, typer.Option(min=1, help="Trials after which a curation that gains nothing is dropped.")
+    ] = 3,
+    mend: Annotated[
+        float,
+        typer.Option(
+            min=0.01, max=0.99, help="Share of a training set that an annotator mends at most, in relabel."
+        ),
+    ] = 0.4,
     seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
     approve: Annotated[Approve, typer.Option(help="Approve valid metrics by yourself?")] = Approve.auto,
     about: About = "",
@@ -154,6 +163,8 @@ def _run(
         rounds=rounds,
         budget=budget,
         seeds=seeds,
+        first_seeds=first_seeds,
+        mend=mend,
         seed=seed,
         detector=detector,
         weights=weights,

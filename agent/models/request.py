@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = ["LanguageModel", "Message", "Purpose", "Request", "Response", "Role", "Usage"]
 
-Purpose = Literal["brainstorm", "write", "repair", "reflect"]
+Purpose = Literal["brainstorm", "write", "repair", "reflect", "distil"]
 Role = Literal["system", "user", "assistant"]
 
 

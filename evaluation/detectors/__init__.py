@@ -6,7 +6,7 @@ from pathlib import Path
 
 from metricsmith.sandbox.errors import DetectorError
 
-from .detector import Detector, TellsLosses, Trained
+from .detector import Detector, Job, TellsLosses, Trained, train_ahead
 from .fine_tuned import ARCHITECTURES, FineTunedDetector, FineTuning
 from .keeping import KeepingDetector
 from .proxy import ProxyDetector, ProxySettings
@@ -16,12 +16,14 @@ __all__ = [
     "Detector",
     "FineTunedDetector",
     "FineTuning",
+    "Job",
     "KeepingDetector",
     "ProxyDetector",
     "ProxySettings",
     "TellsLosses",
     "Trained",
     "make_detector",
+    "train_ahead",
 ]
 
 

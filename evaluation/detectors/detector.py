@@ -7,7 +7,7 @@ module holds no detector.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ from metricsmith.sandbox import Predictions
 from ..dataset import Image
 from ..progress import Progress, silent
 
-__all__ = ["Detector", "TellsLosses", "Trained"]
+__all__ = ["Detector", "Job", "TellsLosses", "Trained", "TrainsAhead", "train_ahead"]
 
 
 class Trained(Protocol):
@@ -35,6 +35,14 @@ class TellsLosses(Protocol):
     def box_losses(self, images: Sequence[Image]) -> list[npt.NDArray[np.float64]]:
         """Return for each image the training loss of each of its boxes, (N,); NaN for boxes never learnt."""
         ...
+
+
+class Job(NamedTuple):
+    """One training, as `Detector.train` is asked for it."""
+
+    images: Sequence[Image]
+    class_names: Sequence[str]
+    seed: int
 
 
 class Detector(Protocol):
@@ -55,3 +63,18 @@ class Detector(Protocol):
         Images without boxes are negatives; crowd boxes are left out. DetectorError: there are no images.
         """
         ...
+
+
+@runtime_checkable
+class TrainsAhead(Protocol):
+    """A detector that trains several times at once faster than one after the other."""
+
+    def train_ahead(self, jobs: Sequence[Job], progress: Progress = silent) -> None:
+        """Do these trainings, so that `train` finds them done."""
+        ...
+
+
+def train_ahead(detector: Detector, jobs: Sequence[Job], progress: Progress = silent) -> None:
+    """Have a detector do these trainings at once if it can; others do each when it is asked for."""
+    if isinstance(detector, TrainsAhead):
+        detector.train_ahead(jobs, progress)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from ..dataset import Image
 from ..progress import Progress, silent
-from .detector import Detector, Trained
+from .detector import Detector, Job, Trained, train_ahead
 
 __all__ = ["KeepingDetector"]
 
@@ -29,6 +29,10 @@ class KeepingDetector:
     def prepare(self, images: Sequence[Image], progress: Progress = silent) -> None:
         """Do once what all trials share."""
         self._detector.prepare(images, progress)
+
+    def train_ahead(self, jobs: Sequence[Job], progress: Progress = silent) -> None:
+        """Have the other detector do these trainings at once, if it can."""
+        train_ahead(self._detector, jobs, progress)
 
     def train(
         self, images: Sequence[Image], class_names: Sequence[str], *, seed: int, progress: Progress = silent

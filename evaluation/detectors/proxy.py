@@ -26,9 +26,11 @@ from metricsmith.sandbox.errors import DetectorError
 from ..boxes import clipped_xyxy, learnable
 from ..dataset import Image
 from ..progress import Progress, silent
+from .detector import Job
 from .features import CHANNELS, STRIDES, FeatureStore, Levels
 from .network import Network
 from .stock import Stock
+from .team import cores, train_together
 from .threads import one_thread
 
 __all__ = ["ProxyDetector", "ProxySettings"]
@@ -71,6 +73,7 @@ class ProxyDetector:
 
         `train_anew`: train again what was trained before, for those who measure the time.
         """
+        self._cache = cache
         self._settings = settings
         self._features = FeatureStore(cache, settings.image_size)
         self._stock = None if train_anew else Stock(cache / "proxy-trained")
@@ -78,6 +81,16 @@ class ProxyDetector:
     def prepare(self, images: Sequence[Image], progress: Progress = silent) -> None:
         """Compute the features that are not cached. DataError: an image cannot be read."""
         self._features.compute(images, progress)
+
+    def train_ahead(self, jobs: Sequence[Job], progress: Progress = silent) -> None:
+        """Do those of these trainings that are not in the cache, one a core; `train` finds them there."""
+        stock = self._stock
+        if stock is None or cores() < 2:
+            return
+        new = [job for job in jobs if job.images and job.class_names and not stock.has(*self._key(job))]
+        if len(new) > 1:
+            self.prepare([image for job in new for image in job.images], progress)
+            train_together(self._cache, self._settings, new, progress)
 
     @one_thread()
     def train(
@@ -96,7 +109,7 @@ class ProxyDetector:
             torch.manual_seed(seed)
             network = Network(settings.channels, len(class_names)).to(memory_format=torch.channels_last)
         trained = _TrainedProxy(network, self._features, settings.batch)
-        key = (settings, seed, tuple(class_names), [self._identity(image) for image in images])
+        key = self._key(Job(images, class_names, seed))
         if self._stock is not None and (state := self._stock.get(*key)) is not None:
             network.load_state_dict(state)
             network.eval()
@@ -123,6 +136,11 @@ class ProxyDetector:
         if self._stock is not None:
             self._stock.put(network.state_dict(), *key)
         return trained
+
+    def _key(self, job: Job) -> tuple[object, ...]:
+        """All that the trained network depends on."""
+        images = [self._identity(image) for image in job.images]
+        return self._settings, job.seed, tuple(job.class_names), images
 
     def _identity(self, image: Image) -> tuple[object, ...]:
         """All that training takes from an image."""

@@ -37,6 +37,10 @@ class Stock:
             return None
         return state if isinstance(state, dict) else None
 
+    def has(self, *key: object) -> bool:
+        """Whether there is a file of this key."""
+        return self._file(key).exists()
+
     def put(self, state: dict[str, Tensor], *key: object) -> None:
         """Keep the state under this key."""
         buffer = io.BytesIO()

@@ -31,13 +31,22 @@ from metricsmith.sandbox.errors import RunError, StaleTranscriptError
 TINY = ProxySettings(image_size=64, window=64, steps=4, batch=4, channels=16)
 
 
+DESCRIPTIONS = {
+    "BoxArea": "The area of each box in square pixels.",
+    "MinusArea": "How small a box is: its area, negated.",
+    "Area": "Width times height, so that tiny annotations come first.",
+}
+
+
 def idea(name: str, kind: str, fraction: float) -> str:
     return json.dumps(
         {
             "ideas": [
                 {
                     "name": name,
-                    "description": "The area of each box in square pixels.",
+                    "family": "geometry-outliers",
+                    "adapts": "The area alone, without a norm.",
+                    "description": DESCRIPTIONS[name],
                     "hypothesis": "Tiny boxes are mistakes.",
                     "level": "object",
                     "suspicious": "low",

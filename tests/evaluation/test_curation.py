@@ -224,7 +224,7 @@ def test_stratify_has_no_fraction_whatever_is_written():
 
 
 def test_unknown_strategy_is_refused():
-    with pytest.raises(ValidationError, match="'filter', 'stratify' or 'relabel'"):
+    with pytest.raises(ValidationError, match="'filter', 'filter_boxes', 'stratify' or 'relabel'"):
         Strategy.model_validate({"kind": "drop", "fraction": 0.2})
 
 

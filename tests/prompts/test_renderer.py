@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import pytest
 
 from metricsmith.prompts import measured, render
 from metricsmith.prompts.renderer import _SLOT
+from metricsmith.prompts.shelf import NEW, SHELF
 
 IDEA = {
     "name": "BoxSharpness",
@@ -15,7 +17,9 @@ IDEA = {
     "level": "object",
     "suspicious": "low",
     "strategy": {"kind": "filter"},
-    "plan": "filter 30 %",
+    "family": "image-quality",
+    "adapts": "The variance of the Laplacian, inside the box only.",
+    "reuse": (),
 }
 
 
@@ -48,53 +52,74 @@ def test_system_prompt() -> None:
     )
 
 
-def versus(ap: float, gain: float | None, better: int) -> dict[str, object]:
+def versus(ap: float, gain: float | None, better: int) -> dict[str, Any]:
     interval = None if gain is None else (gain - 5.25, gain + 5.25)
     return {
-        "other": {"map": ap, "ap50": ap + 0.2, "ar100": ap + 0.1, "boxes": 90.4},
+        "other": {"map": ap, "ap50": ap + 0.2, "ar100": ap + 0.1, "boxes": 90.4, "changed_pct": 41.7},
         "map_pct": gain,
         "map_interval_pct": interval,
         "ap50_pct": gain,
         "ar100_pct": gain,
         "ar100_interval_pct": interval,
+        "seeds": 3,
         "seeds_better": better,
     }
 
 
-MEASURED = {
-    "measured": True,
-    "rows": 360,
-    "scores": "lowest 1, median 2, highest 3",
-    "curated": {"map": 0.55, "ap50": 0.75, "ar100": 0.63, "boxes": 88.0},
-    "control": versus(0.5, 10.0, 3),
-    "random_relabel": None,
-    "verdict": "kept",
-}
+def measured_outcome(**changes: Any) -> dict[str, Any]:
+    control = changes.pop("control", versus(0.5, 10.0, 3))
+    relabel = changes.pop("random_relabel", None)
+    outcome = {
+        "measured": True,
+        "rows": 360,
+        "scores": "lowest 1, median 2, highest 3",
+        "strategy": "filter 30 %",
+        "parts": ("filter 30 % by BoxSharpness",),
+        "curated": {"map": 0.55, "ap50": 0.75, "ar100": 0.63, "boxes": 88.0, "changed_pct": 62.5},
+        "control": control,
+        "random_relabel": relabel,
+        "verdict": "kept",
+        **changes,
+    }
+    rivals = [("the control", control), ("as many images relabelled at random", relabel)]
+    return {**outcome, "rivals": [(name, one) for name, one in rivals if one]}
 
 
 def test_reflect_prompt_of_a_measured_round() -> None:
-    prompt = render("reflect", round=2, idea=IDEA, outcome=MEASURED, seeds=3)
+    prompt = render("reflect", round=2, idea=IDEA, outcome=measured_outcome())
     assert prompt.text == expected("reflect")
-    assert "| with the metric | ⟨map⟩ | ⟨ap50⟩ | ⟨ar100⟩ |" in prompt.canonical
+    assert "| with the metric | ⟨map⟩ | ⟨ap50⟩ | ⟨ar100⟩ | ⟨boxes⟩ |" in prompt.canonical
     assert "0.55" not in prompt.canonical
     assert "4.8" not in prompt.canonical
 
 
-def test_reflect_prompt_after_a_relabelling() -> None:
-    outcome = {**MEASURED, "random_relabel": versus(0.53, -1.5, 1), "verdict": "dropped"}
-    assert render("reflect", round=2, idea=IDEA, outcome=outcome, seeds=3).text == expected("reflect_relabel")
+def test_reflect_prompt_after_a_relabelling_on_the_best() -> None:
+    outcome = measured_outcome(
+        random_relabel=versus(0.53, -1.5, 1),
+        verdict="dropped",
+        strategy="relabel 40 % on the best",
+        parts=("filter 30 % by BoxArea", "relabel 40 % by BoxSharpness"),
+    )
+    prompt = render("reflect", round=2, idea={**IDEA, "reuse": ("BoxArea", "BoxSharpness")}, outcome=outcome)
+    assert prompt.text == expected("reflect_relabel")
+    assert "⟨changed⟩ % came back with other boxes" in prompt.canonical
 
 
 def test_reflect_prompt_over_a_control_that_finds_nothing() -> None:
-    outcome = {**MEASURED, "control": versus(0.0, None, 3)}
-    text = render("reflect", round=2, idea=IDEA, outcome=outcome, seeds=1).text
-    assert "| gain over control (random sample) in % | n/a | n/a | n/a |" in text
+    text = render("reflect", round=2, idea=IDEA, outcome=measured_outcome(control=versus(0.0, None, 3))).text
+    assert "| gain over the control in % | n/a | n/a | n/a | |" in text
     assert "95 % interval of the gain n/a in mAP and n/a in AR@100" in text
 
 
 def test_reflect_prompt_of_an_unmeasured_round() -> None:
-    outcome = {"measured": False, "verdict": "redundant", "reason": "It ranks the images as Other does."}
-    text = render("reflect", round=3, idea=IDEA, outcome=outcome, seeds=3).text
+    outcome = {
+        "measured": False,
+        "verdict": "redundant",
+        "reason": "It ranks the images as Other does.",
+        "strategy": "filter 30 %",
+        "parts": (),
+    }
+    text = render("reflect", round=3, idea=IDEA, outcome=outcome).text
     middle = text.split("## What came out\n")[1].split("## Your answer")[0]
     assert middle == "\nIt was not measured. It ranks the images as Other does.\n\nVerdict: redundant.\n\n"
 
@@ -104,66 +129,107 @@ def expected(name: str) -> str:
     return (Path(__file__).parent / "expected" / f"{name}.md").read_text(encoding="utf-8")
 
 
-def test_brainstorm_prompt_of_a_later_round() -> None:
+BRIEFING = {
+    "card": "# Dataset card: pandas\n\n- 40 images, 41 boxes.\n",
+    "budget": 10,
+    "pool_images": 40,
+    "budget_share": "25%",
+    "seeds": 3,
+    "idea_count": 3,
+    "mend": 0.4,
+    "has_reference": True,
+    "shelf": SHELF[:2],
+}
+NO_PAGE = {
+    "control": {"map": 0.2551, "ar100": 0.51},
+    "errors": "- Missed a lot.",
+    "history": [],
+    "detailed": set(),
+    "best": None,
+    "families": [],
+}
+
+
+def a_page() -> dict[str, Any]:
+    """Four rounds, the first of them too old to be told in full."""
     past = {
-        "name": "BoxArea",
+        "metric": "BoxArea",
+        "family": "geometry-outliers",
+        "mode": "explore",
         "strategy": "relabel 20 %",
-        "description": "The area of each box; low means tiny.",
+        "idea": {"description": "The area of each box; low means tiny.", "reuse": ()},
+        "alike": "BoxWidth +0.81",
         "lesson": "Small boxes are rather good.",
         "next": "Look at the large ones.",
     }
+    relabelled = measured_outcome(control=versus(0.2, 5.91, 3), random_relabel=versus(0.3, -2.5, 1))
+    failed = {"measured": False, "verdict": "parked", "reason": "No valid code."}
+    both = {"description": "The two together.", "reuse": ("BoxArea", "BoxWidth")}
+    history = [
+        {**past, **measured_outcome(), "strategy": "filter 30 %", "round": 1, "metric": "BoxWidth"},
+        {**past, **relabelled, "round": 2, "verdict": "dropped", "strategy": "relabel 20 %"},
+        {**past, **failed, "round": 3, "family": "new"},
+        {**past, **measured_outcome(), "round": 4, "idea": both, "mode": "improve", "verdict": "beaten"},
+    ]
+    best = {"round": 1, "parts": ("filter 30 % by BoxWidth", "relabel 20 % by BoxArea")}
+    return {
+        **NO_PAGE,
+        "history": history,
+        "detailed": {2, 3, 4},
+        "best": best,
+        "families": ["geometry-outliers"],
+    }
+
+
+INSIGHTS = {"works": ["Wide boxes."], "fails": ["Tiny boxes."], "next": ["Tall boxes."]}
+
+
+def test_brainstorm_prompt_of_a_later_round() -> None:
     prompt = render(
         "brainstorm",
-        card="# Dataset card: pandas\n\n- 40 images, 41 boxes.\n",
-        budget=10,
-        pool_images=40,
-        budget_share="25%",
-        seeds=3,
-        idea_count=3,
-        has_reference=True,
-        control={"map": 0.2551, "ar100": 0.51},
+        **BRIEFING,
+        **a_page(),
+        mode="improve",
         hints=["Look at the colours."],
-        history=[
-            {
-                **past,
-                "round": 1,
-                "measured": True,
-                "verdict": "dropped",
-                "control": versus(0.2, 5.91, 3),
-                "random_relabel": versus(0.3, -2.5, 1),
-            },
-            {
-                **past,
-                "round": 2,
-                "measured": False,
-                "verdict": "parked",
-                "reason": "No valid code.",
-                "lesson": "",
-            },
-        ],
+        insights=INSIGHTS,
     )
     assert prompt.text == expected("brainstorm")
-    assert "0.255" not in prompt.canonical
-    assert "5.9" not in prompt.canonical
-    assert "40 images, 41 boxes" not in prompt.canonical
+    for number in ("0.255", "5.9", "62", "+0.81", "40 images, 41 boxes", "Missed a lot"):
+        assert number in prompt.text
+        assert number not in prompt.canonical
+
+
+def test_brainstorm_prompt_that_explores() -> None:
+    prompt = render("brainstorm", **BRIEFING, **a_page(), mode="explore", hints=[], insights=None)
+    this_round = prompt.text.split("## This round: explore\n\n")[1].split("\n\n## Your answer")[0]
+    assert this_round == (
+        "New ground: each idea adapts a family that no earlier round has tried (tried: geometry-outliers), "
+        "with new code."
+    )
 
 
 def test_brainstorm_prompt_of_the_first_round_without_a_reference() -> None:
-    prompt = render(
-        "brainstorm",
-        card="# Dataset card: pandas\n",
-        budget=10,
-        pool_images=40,
-        budget_share="25%",
-        seeds=3,
-        idea_count=1,
-        has_reference=False,
-        control=None,
-        hints=[],
-        history=[],
-    )
+    briefing = {**BRIEFING, "card": "# Dataset card: pandas\n", "has_reference": False, "idea_count": 1}
+    prompt = render("brainstorm", **briefing, **NO_PAGE, mode="explore", hints=[], insights=None)
     assert prompt.text == expected("brainstorm_first")
     assert "relabel" not in prompt.text
+
+
+def test_brainstorm_prompt_that_improves_without_a_reference() -> None:
+    briefing = {**BRIEFING, "has_reference": False}
+    prompt = render("brainstorm", **briefing, **NO_PAGE, mode="improve", hints=[], insights=None)
+    assert "relabel" not in prompt.text
+
+
+def test_distil_prompt() -> None:
+    prompt = render("distil", **BRIEFING, **a_page(), insights=INSIGHTS)
+    assert prompt.text == expected("distil")
+
+
+def test_every_family_has_a_name_of_its_own_and_a_source() -> None:
+    assert len({family.name for family in SHELF}) == len(SHELF)
+    assert NEW not in {family.name for family in SHELF}
+    assert all(family.what and family.needs and family.source for family in SHELF)
 
 
 def test_write_prompt() -> None:
