@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 from scripted import GOOD, WRONG_AXIS, Scripted, block
 
-from metricsmith.agent import between_rounds, loop, runs
+from metricsmith.agent import between_rounds, contest, runs
 from metricsmith.agent.accepted import MetricCard, read_metric
 from metricsmith.agent.allowance import Allowance
 from metricsmith.agent.approval import Decision
@@ -57,11 +57,12 @@ def idea(name: str, kind: str, fraction: float) -> str:
     )
 
 
+INSIGHTS = json.dumps({"works": ["Mending small boxes."], "fails": [], "next": ["Look at colours."]})
 LESSON = json.dumps({"lesson": "Small boxes are rather good.", "next": "Try something else."})
 NEGATIVE = GOOD.replace("BoxArea", "MinusArea").replace("return (", "return -(")
 REPLIES = [
     *(idea("BoxArea", "relabel", 0.5), block(WRONG_AXIS), block(GOOD), LESSON),
-    *(idea("MinusArea", "filter", 0.2), block(NEGATIVE), LESSON),
+    *(idea("MinusArea", "filter", 0.2), block(NEGATIVE), LESSON, INSIGHTS),
     # says the same as BoxArea, so it is not measured
     *(idea("Area", "relabel", 0.3), block(GOOD.replace("BoxArea", "Area")), LESSON),
 ]
@@ -100,7 +101,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def settings(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return Settings(data=data, rounds=3, seeds=2, budget=0.5, cache=tmp_path_factory.mktemp("cache"))
+    return Settings(
+        data=data, rounds=3, seeds=2, budget=0.5, mend=0.5, distil=2, cache=tmp_path_factory.mktemp("cache")
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -169,7 +172,7 @@ def test_the_journal_tells_every_step_in_order(finished: RunFolder) -> None:
         *[("judged", 1), ("reflected", 1)],
         *[("proposed", 2), ("idea", 2), ("candidate", 2, 1), ("approval", 2)],
         *trials(2, "curated", "val"),
-        *[("judged", 2), ("reflected", 2)],
+        *[("judged", 2), ("reflected", 2), ("distilled", 2)],
         *[
             ("proposed", 3),
             ("idea", 3),
@@ -254,7 +257,7 @@ def test_what_is_kept_gets_a_card_and_a_look_at_test(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console: Console
 ) -> None:
     """Four steps of training judge nothing, so the verdict is given."""
-    monkeypatch.setattr(loop, "judge", lambda *_: "kept")
+    monkeypatch.setattr(contest, "judge", lambda *_: "kept")
     model = Scripted([idea("BoxArea", "relabel", 0.5), block(GOOD), LESSON])
     one = settings.model_copy(update={"rounds": 1})
     folder = begin(tmp_path / "kept", one, model, monkeypatch, console)
@@ -274,7 +277,7 @@ def test_what_is_kept_gets_a_card_and_a_look_at_test(
 def test_the_best_curation_is_worth_so_many_random_images(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console: Console
 ) -> None:
-    monkeypatch.setattr(loop, "judge", lambda *_: "kept")
+    monkeypatch.setattr(contest, "judge", lambda *_: "kept")
     monkeypatch.setattr(
         "metricsmith.agent.multiplier.make_detector",
         lambda _, cache, __: KeepingDetector(ProxyDetector(cache, TINY)),
@@ -316,7 +319,7 @@ def test_only_a_finished_run_with_a_curation_has_a_multiplier(
 def test_a_ledger_gives_an_oracle_to_compare_with(
     data: Path, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console: Console
 ) -> None:
-    monkeypatch.setattr(loop, "judge", lambda *_: "kept")
+    monkeypatch.setattr(contest, "judge", lambda *_: "kept")
     told = tmp_path / "told"
     shutil.copytree(data, told)
     harms = [Harm(number, number, "shift", None, None, 0, 0) for number in range(0, 24, 3)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +64,21 @@ def test_all_twelve_equal_pycocotools(seed: int) -> None:
     images, predictions = random_case(seed)
     ours = asdict(evaluate(images, predictions, NAMES))
     reference = asdict(evaluate(images, predictions, NAMES, evaluator="pycocotools"))
+    assert ours.pop("by_class") == pytest.approx(reference.pop("by_class"), abs=1e-6)
     assert ours == pytest.approx(reference, abs=1e-6)
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=30, deadline=None)
+def test_ap_of_a_class_is_that_of_the_class_alone(seed: int) -> None:
+    images, predictions = random_case(seed)
+    found = evaluate(images, predictions, NAMES)
+    for label, name in enumerate(NAMES):
+        alone = [replace(i, boxes=tuple(box for box in i.boxes if box.label == label)) for i in images]
+        own = [
+            Predictions(*(a[p.labels == label] for a in (p.boxes, p.labels, p.scores))) for p in predictions
+        ]
+        assert found.by_class.get(name, -1) == pytest.approx(evaluate(alone, own, NAMES).map, abs=1e-9)
 
 
 @pytest.mark.parametrize("evaluator", ["hotcoco", "pycocotools"])
@@ -90,7 +104,9 @@ def test_a_shift_counts_up_to_its_overlap(evaluator: str) -> None:
 @pytest.mark.parametrize("images", [[], [image(1, ())]], ids=["no images", "no boxes"])
 def test_without_a_box_to_find_every_statistic_is_minus_one(images: list[Image], evaluator: str) -> None:
     stats = evaluate(images, [Predictions() for _ in images], NAMES, evaluator=evaluator)  # type: ignore[arg-type]
-    assert set(asdict(stats).values()) == {-1.0}
+    values = asdict(stats)
+    assert values.pop("by_class") == {}
+    assert set(values.values()) == {-1.0}
 
 
 @pytest.mark.parametrize("evaluator", ["hotcoco", "pycocotools"])

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from metricsmith.evaluation.curation import Strategy, curate, relabel_at_random
+from metricsmith.evaluation.curation import Step, Strategy, compose, curate, relabel_at_random
 from metricsmith.evaluation.dataset import Box, Dataset, Image
 from metricsmith.evaluation.draws import control_draw
 from metricsmith.evaluation.scores import ScoreTable
@@ -226,6 +226,97 @@ def test_stratify_has_no_fraction_whatever_is_written():
 def test_unknown_strategy_is_refused():
     with pytest.raises(ValidationError, match="'filter', 'filter_boxes', 'stratify' or 'relabel'"):
         Strategy.model_validate({"kind": "drop", "fraction": 0.2})
+
+
+def image_table(name, values, pool, suspicious="high"):
+    return ScoreTable.of(name, "image", suspicious, np.array(values, float), pool)
+
+
+def test_filters_add_up_before_the_draw():
+    pool = pool_of([0] * 10)
+    first = Step(image_table("A", range(10), pool), Strategy(kind="filter", fraction=0.2))
+    second = Step(image_table("B", range(10, 0, -1), pool), Strategy(kind="filter", fraction=0.3))
+    made = compose(pool, [first, second], budget=5, seed=0)
+    assert made.left_out == (9, 8, 0, 1, 2)
+    assert ids_of(made) == [3, 4, 5, 6, 7]
+    assert compose(pool, [first, second], budget=7, seed=0).left_out == (9, 8, 0), "the first one's first"
+
+
+def test_the_last_stratify_draws_from_what_the_filter_left():
+    pool = pool_of([0] * 100)
+    filtered = Step(image_table("A", range(100), pool), Strategy(kind="filter", fraction=0.5))
+    useless = Step(image_table("B", [0] * 100, pool), Strategy(kind="stratify"))
+    halves = Step(image_table("C", [n % 50 >= 45 for n in range(100)], pool), Strategy(kind="stratify"))
+    made = compose(pool, [filtered, useless, halves], budget=10, seed=1)
+    assert max(ids_of(made)) < 50
+    assert sum(item >= 45 for item in ids_of(made)) == 5
+
+
+def test_two_relabels_share_the_larger_fraction_by_the_mean_of_their_ranks():
+    pool = pool_of([1] * 10)
+    reference = pool.with_images(replace(image, boxes=()) for image in pool.images)
+    first = Step(
+        image_table("A", [9, 8, 7, 0, 0, 0, 0, 0, 0, 0], pool), Strategy(kind="relabel", fraction=0.3)
+    )
+    second = Step(
+        image_table("B", [0, 8, 9, 7, 0, 0, 0, 0, 0, 0], pool), Strategy(kind="relabel", fraction=0.2)
+    )
+    made = compose(pool, [first, second], budget=10, seed=0, reference=reference)
+    assert set(made.relabelled[:2]) == {1, 2}
+    assert len(made.relabelled) == made.changed == 3
+    assert sum(not image.boxes for image in made.images) == 3
+
+
+def test_filter_and_relabel_mend_only_what_is_drawn():
+    pool = pool_of([1] * 10)
+    reference = pool.with_images(replace(image, boxes=()) for image in pool.images)
+    out = Step(image_table("A", range(10), pool), Strategy(kind="filter", fraction=0.2))
+    mend = Step(image_table("B", range(10), pool), Strategy(kind="relabel", fraction=0.25))
+    made = compose(pool, [out, mend], budget=8, seed=0, reference=reference)
+    assert (made.left_out, made.relabelled) == ((9, 8), (7, 6))
+
+
+def test_suspicious_boxes_are_taken_out_of_images_that_stay():
+    pool = pool_of([2, 0, 3])
+    table = ScoreTable.of("M", "object", "low", np.array([5.0, 1, 4, 0, 9]), pool)
+    made = curate(pool, table, Strategy(kind="filter_boxes", fraction=0.4), budget=3, seed=0)
+    assert [[box.id for box in image.boxes] for image in made.images] == [[0], [], [2, 4]]
+
+
+def test_boxes_cannot_be_taken_out_by_scores_of_images():
+    pool = pool_of([1, 1])
+    with pytest.raises(DataError, match="scores images, so filter_boxes cannot tell their boxes apart"):
+        curate(
+            pool,
+            image_table("M", [0, 1], pool),
+            Strategy(kind="filter_boxes", fraction=0.4),
+            budget=1,
+            seed=0,
+        )
+
+
+def test_mended_images_that_come_back_the_same_are_not_counted_as_changed():
+    pool = pool_of([1] * 4)
+    nudged = tuple(Box(9, 0, (1.0, 2.0, 3.0, 4.2)) for _ in range(1))
+    reference = pool.with_images(
+        replace(image, boxes=nudged if image.id < 2 else ()) for image in pool.images
+    )
+    made = relabel_at_random(pool, 0.99, budget=4, seed=0, reference=reference)
+    assert (len(made.relabelled), made.changed) == (4, 2)
+
+
+@given(problems(), problems())
+@settings(deadline=None)
+def test_a_composition_has_the_budget_and_repeats_itself(one, other):
+    pool, table, strategy, budget, seed = one
+    _, _, second, _, _ = other
+    steps = [Step(table, strategy), Step(table, second)]
+    reference = pool.with_images(replace(image, boxes=()) for image in pool.images)
+    made = compose(pool, steps, budget=budget, seed=seed, reference=reference)
+    assert made == compose(pool, steps, budget=budget, seed=seed, reference=reference)
+    assert len(set(ids_of(made))) == budget
+    assert not set(ids_of(made)) & set(made.left_out)
+    assert set(made.relabelled) <= set(ids_of(made))
 
 
 def test_every_field_says_what_it_means():

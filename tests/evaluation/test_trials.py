@@ -11,7 +11,7 @@ from scipy import stats
 
 from metricsmith.evaluation.dataset import Box, Image
 from metricsmith.evaluation.progress import Progress, silent
-from metricsmith.evaluation.trials import Difference, Gain, Trial, gain, judge, run_trial
+from metricsmith.evaluation.trials import Gain, Trial, gain, judge, run_trial
 from metricsmith.sandbox import Predictions
 
 
@@ -82,7 +82,9 @@ def test_no_trials_at_all_are_refused() -> None:
     ("ap", "ar", "verdict"),
     [
         ((0.01, 0.02, 0.01), (0.01, 0.00, 0.01), "kept"),
-        ((0.01, 0.02, 0.00), (0.01, 0.01, 0.01), "inconclusive"),
+        ((0.05, 0.06, -0.01), (0.01, 0.01, 0.01), "inconclusive"),
+        ((0.05, 0.06, 0.04, 0.05, -0.01, 0.02), (0.01,) * 6, "kept"),
+        ((0.03,), (0.01,), "kept"),
         ((0.01, 0.02, 0.01), (0.00, 0.00, 0.00), "inconclusive"),
         ((0.01, 0.01, -0.02), (0.01, 0.01, 0.01), "dropped"),
         ((-0.01, -0.01, -0.01), (0.09, 0.09, 0.09), "dropped"),
@@ -94,7 +96,7 @@ def test_verdict(ap: tuple[float, ...], ar: tuple[float, ...], verdict: str) -> 
 
 @pytest.mark.parametrize(
     ("second", "verdict"),
-    [((0.01, 0.01, 0.01), "kept"), ((0.03, 0.03, -0.01), "inconclusive"), ((0.01, -0.02, 0.01), "dropped")],
+    [((0.01, 0.01, 0.01), "kept"), ((0.03, 0.03, -0.02), "inconclusive"), ((0.01, -0.03, 0.01), "dropped")],
 )
 def test_every_rival_must_be_beaten(second: tuple[float, ...], verdict: str) -> None:
     first = gain_of((0.1, 0.1, 0.1), (0.1, 0.1, 0.1))
@@ -103,11 +105,30 @@ def test_every_rival_must_be_beaten(second: tuple[float, ...], verdict: str) -> 
 
 
 def gain_of(ap: tuple[float, ...], ar: tuple[float, ...]) -> Gain:
-    def difference(values: tuple[float, ...]) -> Difference:
-        mean = sum(values) / len(values)
-        return Difference(per_seed=values, mean=mean, relative=None, interval=None, relative_interval=None)
+    control = [trial(seed, 0.5, 0.5) for seed in range(len(ap))]
+    return gain(
+        [trial(seed, 0.5 + a, 0.5 + b) for seed, (a, b) in enumerate(zip(ap, ar, strict=True))], control
+    )
 
-    return Gain(seeds=(0, 1, 2), map=difference(ap), ap50=difference(ap), ar100=difference(ar))
+
+def test_the_p_value_is_that_of_the_one_sided_paired_t_test() -> None:
+    curated = [trial(0, 0.12, 0.3), trial(1, 0.21, 0.4), trial(2, 0.36, 0.5)]
+    gained = gain(curated, CONTROL)
+    oracle = stats.ttest_rel([0.12, 0.21, 0.36], [0.10, 0.20, 0.30], alternative="greater").pvalue
+    assert gained.map.p_value == pytest.approx(oracle)
+    assert gained.ar100.p_value == 1, "no difference at all"
+    assert gain(curated[:1], CONTROL[:1]).map.p_value is None
+
+
+def test_classes_have_a_gain_of_their_own() -> None:
+    def of(seed: int, **by_class: float) -> Trial:
+        return trial(seed, 0.2, 0.2).model_copy(update={"by_class": by_class})
+
+    gained = gain(
+        [of(0, cat=0.5, dog=0.2), of(1, cat=0.3)], [of(0, cat=0.4, dog=0.2), of(1, cat=0.3, dog=0.1)]
+    )
+    assert list(gained.by_class) == ["cat"], "a class must have a box to find in every trial"
+    assert gained.by_class["cat"].per_seed == pytest.approx((0.1, 0.0))
 
 
 class Memory:

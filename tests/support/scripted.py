@@ -8,6 +8,8 @@ from metricsmith.agent.models import Request, Response
 
 IDEA = {
     "name": "BoxArea",
+    "family": "geometry-outliers",
+    "adapts": "The area alone, without a norm.",
     "description": "The area of each box in square pixels.",
     "hypothesis": "Tiny boxes are mistakes.",
     "level": "object",
