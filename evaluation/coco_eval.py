@@ -59,6 +59,11 @@ class CocoStats:
     by_class: dict[str, float] = field(default_factory=dict)
     """`map` of each class that has a box to find; it is none of COCO's twelve."""
 
+    @property
+    def twelve(self) -> tuple[float, ...]:
+        """COCO's own, in pycocotools' order."""
+        return tuple(getattr(self, name) for name in _TWELVE)
+
 
 _TWELVE = [one.name for one in fields(CocoStats) if one.name != "by_class"]
 
