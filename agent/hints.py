@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from metricsmith.evaluation.files import append_line
+from metricsmith.evaluation.files import append_line, cut_partial_line
 from metricsmith.sandbox.errors import RunError
 
 __all__ = ["read_hints", "say"]
@@ -16,6 +16,7 @@ def say(path: Path, hint: str) -> None:
     hint = " ".join(hint.split())
     if not hint:
         raise RunError("the hint is empty; say what the engineer should look at")
+    cut_partial_line(path)  # of a hint that a kill cut in half
     append_line(path, json.dumps(hint, ensure_ascii=False))
 
 

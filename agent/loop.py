@@ -66,7 +66,7 @@ class Engineer:
     def play(self, number: int) -> None:
         """Play one round."""
         settings = self.lab.settings
-        mode = mode_of(number, [past.mode for past in self.outcomes], self.best is not None, settings.seed)
+        mode = mode_of(number, [past.mode for past in self.outcomes], bool(self.lab.tables), settings.seed)
         self.author.hints.extend(self.hear(number))
         idea = self.author.propose(number, mode, self.ideas, list(self.lab.tables), **self.page())
         candidate, decision = self.code(number, idea)

@@ -27,13 +27,14 @@ SAME_TEXT = 0.9
 few words, so only what is nearly a copy is refused before there are scores to compare."""
 
 
-def mode_of(number: int, earlier: Sequence[Mode], kept: bool, seed: int) -> Mode:
+def mode_of(number: int, earlier: Sequence[Mode], scored: bool, seed: int) -> Mode:
     """Return what round `number` is for; `earlier`: the modes of the rounds before it.
 
-    As long as nothing is kept there is nothing to improve. Afterwards a coin that hangs on the run's seed and
-    the round decides, but never for the third time in a row the same.
+    As long as no metric has scores there is nothing to improve. Afterwards a coin that hangs on the run's
+    seed and the round decides, but never for the third time in a row the same. What was dropped can be
+    improved too: a metric may find the mistakes and have been put to the wrong use.
     """
-    if not kept:
+    if not scored:
         return "explore"
     last = set(earlier[-2:])
     if len(earlier) > 1 and len(last) == 1:

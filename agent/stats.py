@@ -7,9 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from scipy.stats import spearmanr
+
+from metricsmith.prompts.shelf import NEW
 from metricsmith.sandbox.errors import RunError
 
+from .ideas import Idea
 from .journal import Event, read_events
+from .policy import similarity
 from .run_folder import RunFolder
 from .transcript import Transcript
 
@@ -22,6 +27,7 @@ _STEPS = {
     "approval": "approval",
     "trial": "training and evaluating",
     "reflected": "reflecting",
+    "distilled": "distilling",
 }
 """The step that ends with an event of this kind; events of other kinds follow at once."""
 
@@ -33,7 +39,16 @@ class Stats:
     runs: int = 0
     rounds: int = 0
     ideas: int = 0
-    """Proposed; the first usable one of each round was tried."""
+    """Proposed; one of each round was tried."""
+    modes: Counter[str] = field(default_factory=Counter)
+    """How many rounds explored, how many improved."""
+    new_families: int = 0
+    """Rounds that tried a family of the method shelf for the first time in their run."""
+    composites: int = 0
+    """Rounds that used earlier scores again, without new code."""
+    pairs: list[tuple[float, float]] = field(default_factory=list)
+    """For each two metrics of a run that have scores: how alike their descriptions are
+    (`policy.similarity`), and |Spearman| of their scores."""
     candidates: int = 0
     """Ideas for which code was asked."""
     valid_at_first: int = 0
@@ -57,6 +72,14 @@ class Stats:
     def kept(self) -> int:
         """How many metrics were kept."""
         return self.verdicts["kept"]
+
+    @property
+    def text_tells(self) -> float | None:
+        """Spearman's correlation of the two numbers of `pairs`; None for fewer than three of them."""
+        if len(self.pairs) < 3:
+            return None
+        texts, scores = zip(*self.pairs, strict=True)
+        return float(spearmanr(texts, scores).statistic)
 
     @property
     def share_at_first(self) -> float | None:
@@ -86,6 +109,7 @@ def _add_events(total: Stats, events: Sequence[Event]) -> list[float]:
     total.runs += 1
     best = [0.0]
     tried: dict[int, list[bool]] = {}
+    ideas: dict[str, Idea] = {}
     for before, event in zip((events[0], *events), events, strict=False):
         kind = event["event"]
         step = _STEPS.get(kind, "the rest")
@@ -96,6 +120,12 @@ def _add_events(total: Stats, events: Sequence[Event]) -> list[float]:
             case "proposed":
                 total.rounds += 1
                 total.ideas += len(event["ideas"])
+            case "idea":
+                idea = Idea.model_validate(event["idea"])
+                total.modes[event["mode"]] += 1
+                total.new_families += idea.family not in {NEW, *(past.family for past in ideas.values())}
+                total.composites += bool(idea.reuse)
+                ideas[idea.name] = idea
             case "candidate":
                 tried.setdefault(event["round"], []).append(event["accepted"])
                 if not event["accepted"]:
@@ -107,6 +137,11 @@ def _add_events(total: Stats, events: Sequence[Event]) -> list[float]:
             case "judged":
                 total.verdicts[event["verdict"]] += 1
                 gained = event["control"]["map_pct"] if event["verdict"] == "kept" else None
+                total.pairs.extend(
+                    (similarity(ideas[event["metric"]], ideas[name]), abs(value))
+                    for name, value in event["alike"].items()
+                    if not ideas[event["metric"]].reuse and not ideas[name].reuse
+                )
                 best.append(max(best[-1], gained or 0.0))
     total.candidates += len(tried)
     total.valid_at_first += sum(attempts[0] for attempts in tried.values())

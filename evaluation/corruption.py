@@ -26,6 +26,7 @@ __all__ = [
     "Rates",
     "corrupt",
     "enlarged",
+    "harm",
     "harmed_images",
     "read_ledger",
     "shifted",
@@ -102,6 +103,12 @@ def corrupt(dataset: Dataset, rates: Rates, *, seed: int) -> tuple[Dataset, tupl
         harms += [_harm(image, "spawn", None, box) for box in extra]
         images.append(replace(image, boxes=(*boxes, *extra)))
     return dataset.with_images(images), tuple(harms)
+
+
+def harm(dataset: Dataset, noise: float, seed: int) -> tuple[Dataset, tuple[Harm, ...]]:
+    """Return the data set with a share of `noise` of its boxes harmed, every kind as often as the others."""
+    kinds = ["drop", "shift", "enlarge", "spawn", *(["flip"] if len(dataset.class_names) > 1 else [])]
+    return corrupt(dataset, Rates(**dict.fromkeys(kinds, noise / len(kinds))), seed=seed)
 
 
 def shifted(box: XYWH, width: int, height: int, rng: np.random.Generator) -> XYWH:

@@ -18,7 +18,7 @@ from scipy.stats import rankdata
 
 from metricsmith.sandbox import Predictions
 
-from .corruption import Harm, Rates, corrupt, harmed_images
+from .corruption import Harm, harm, harmed_images
 from .dataset import Dataset
 from .detectors import Detector, TellsLosses
 from .draws import permutation
@@ -35,7 +35,7 @@ from .peers import (
 )
 from .progress import Progress, silent
 
-__all__ = ["Case", "Figures", "figures", "harm", "look", "suspicions"]
+__all__ = ["Case", "Figures", "figures", "look", "suspicions"]
 
 Floats = npt.NDArray[np.float64]
 Level = Literal["box", "image"]
@@ -74,12 +74,6 @@ class Figures(BaseModel):
     """Average precision of the ranking, ties broken at random."""
     precision: float
     """The share of harmed among the first `AT` (or among as many as there are)."""
-
-
-def harm(dataset: Dataset, noise: float, seed: int) -> tuple[Dataset, tuple[Harm, ...]]:
-    """Return the data set with a share of `noise` of its boxes harmed, every kind as often as the others."""
-    kinds = ["drop", "shift", "enlarge", "spawn", *(["flip"] if len(dataset.class_names) > 1 else [])]
-    return corrupt(dataset, Rates(**dict.fromkeys(kinds, noise / len(kinds))), seed=seed)
 
 
 def look(detector: Detector, dataset: Dataset, noise: float, seed: int, progress: Progress = silent) -> Case:

@@ -73,7 +73,10 @@ class _Place:
 
     @property
     def key(self) -> tuple[object, ...]:
-        return (self.name, self.clean.fingerprint(), self.test.fingerprint(), self.noise, self.seed)
+        from metricsmith.evaluation.detectors import ProxySettings
+
+        data = (self.clean.fingerprint(), self.test.fingerprint())
+        return (self.name, *data, self.noise, self.seed, repr(ProxySettings()))
 
 
 def _label_errors(

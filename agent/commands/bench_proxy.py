@@ -47,8 +47,8 @@ def _proxy(
     """
     from metricsmith.evaluation import proxy_bench
     from metricsmith.evaluation.bench_record import BenchRecord
-    from metricsmith.evaluation.detectors import Detector, ProxyDetector, make_detector
-    from metricsmith.evaluation.label_error_bench import harm
+    from metricsmith.evaluation.corruption import harm
+    from metricsmith.evaluation.detectors import Detector, ProxyDetector, ProxySettings, make_detector
     from metricsmith.evaluation.panda import make_panda
     from metricsmith.evaluation.split_folders import Source, open_splits
     from metricsmith.evaluation.trials import Trial, run_trial
@@ -83,12 +83,15 @@ def _proxy(
             trial, _ = run_trial(detectors[name], images, val.images, pool.class_names, seed, progress)
             return trial.model_dump()
 
+        recipe_of = {"proxy": repr(ProxySettings()), detector: detector}
         recipes = list(proxy_bench.training_sets())
         spent = record.once(features, "features", *key)
         trials = {
             name: [
                 Trial.model_validate(
-                    record.once(partial(train, name, recipe), name, str(weights), str(recipe), *key)
+                    record.once(
+                        partial(train, name, recipe), recipe_of[name], str(weights), str(recipe), *key
+                    )
                 )
                 for recipe in recipes
             ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich import box
@@ -17,6 +17,9 @@ from metricsmith.sandbox.errors import RunError
 from ..accepted import accept, card_of, read_metric
 from ..run_folder import RunFolder
 from .options import console
+
+if TYPE_CHECKING:
+    from ..stats import Stats
 
 __all__ = ["register", "shipped"]
 
@@ -55,6 +58,10 @@ def _stats(
     )
     rows = {
         "runs, rounds, ideas": f"{found.runs}, {found.rounds}, {found.ideas}",
+        "rounds by mode": _counts(found.modes) or "none",
+        "families tried for the first time": f"in {found.new_families} of {found.rounds} rounds",
+        "composites, without new code": str(found.composites),
+        "does text tell what scores say": _text_tells(found),
         "code asked for": f"{found.candidates} times",
         "valid at the first try": _share(found.valid_at_first, found.share_at_first),
         "valid after repair": _share(found.valid_after_repair, found.share_after_repair),
@@ -129,6 +136,13 @@ def _promote(
     write_atomic(target, source)
     accept(target, card)
     console.print(f"{target}", highlight=False, soft_wrap=True)
+
+
+def _text_tells(found: Stats) -> str:
+    """What similarity of descriptions is worth as a guess at the correlation of scores."""
+    if found.text_tells is None:
+        return "unknown: fewer than three pairs of metrics"
+    return f"rank correlation {found.text_tells:+.2f} over {len(found.pairs)} pairs of metrics"
 
 
 def _share(count: int, share: float | None) -> str:

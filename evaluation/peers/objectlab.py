@@ -7,13 +7,9 @@ from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
-from cleanlab.object_detection.rank import (
-    compute_badloc_box_scores,
-    compute_swap_box_scores,
-    get_label_quality_scores,
-)
 
 from metricsmith.sandbox import Predictions
+from metricsmith.sandbox.errors import RunError
 
 from ..dataset import Dataset
 from .suspicion import Suspicion
@@ -24,7 +20,18 @@ __all__ = ["objectlab"]
 def objectlab(
     dataset: Dataset, predictions: Mapping[int | str, Predictions], method: str = "ObjectLab"
 ) -> Suspicion:
-    """Return 1 − label quality: for an image all three of ObjectLab's scores, for a box badloc and swap."""
+    """Return 1 − label quality: for an image all three of ObjectLab's scores, for a box badloc and swap.
+
+    RunError: cleanlab is not installed.
+    """
+    try:
+        from cleanlab.object_detection.rank import (
+            compute_badloc_box_scores,
+            compute_swap_box_scores,
+            get_label_quality_scores,
+        )
+    except ImportError:
+        raise RunError("ObjectLab needs cleanlab: pip install 'metricsmith[bench]'") from None
     labels = [{"bboxes": image.xyxy, "labels": image.labels} for image in dataset.images]
     found = [_by_class(predictions[image.id], len(dataset.class_names)) for image in dataset.images]
     with warnings.catch_warnings():

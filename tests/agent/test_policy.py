@@ -25,12 +25,12 @@ def idea(name: str, family: str = "new", **facts: Any) -> Idea:
 def modes(seed: int, rounds: int = 40) -> list[Mode]:
     found: list[Mode] = []
     for number in range(1, rounds + 1):
-        found.append(mode_of(number, found, kept=True, seed=seed))
+        found.append(mode_of(number, found, scored=True, seed=seed))
     return found
 
 
-def test_as_long_as_nothing_is_kept_there_is_nothing_to_improve() -> None:
-    assert mode_of(7, ["explore"] * 6, kept=False, seed=0) == "explore"
+def test_as_long_as_nothing_has_scores_there_is_nothing_to_improve() -> None:
+    assert mode_of(7, ["explore"] * 6, scored=False, seed=0) == "explore"
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scripted import IDEA
 
 from metricsmith.agent.accepted import MetricCard, accept, card_of, read_metric
 from metricsmith.agent.cli import main
@@ -43,15 +44,28 @@ def candidate(number: int, attempt: int, error: dict[str, str] | str | None) -> 
     }
 
 
-def judged(number: int, verdict: str, gain: float | None) -> dict[str, Any]:
+def judged(number: int, verdict: str, gain: float | None, **alike: float) -> dict[str, Any]:
     control = None if gain is None else {"map_pct": gain}
-    return {"event": "judged", "round": number, "verdict": verdict, "control": control}
+    return {
+        "event": "judged",
+        "round": number,
+        "metric": f"Metric{number}",
+        "verdict": verdict,
+        "control": control,
+        "alike": alike,
+    }
+
+
+def tried(number: int, mode: str, family: str, words: str, **facts: Any) -> dict[str, Any]:
+    idea = {**IDEA, "name": f"Metric{number}", "family": family, "description": words, **facts}
+    return {"event": "idea", "round": number, "mode": mode, "idea": idea, "passed_over": []}
 
 
 EVENTS = [
     {"event": "started", "hints": ["look at the colours"]},
     *[{"event": "trial"}] * 2,
     {"event": "proposed", "round": 1, "ideas": [1, 2, 3]},
+    tried(1, "explore", "overlooked", "confident predictions without a box"),
     candidate(1, 1, {"kind": "wrong-shape"}),
     candidate(1, 2, "no-code"),
     candidate(1, 3, None),
@@ -60,30 +74,39 @@ EVENTS = [
     judged(1, "kept", 12.5),
     {"event": "reflected", "round": 1},
     {"event": "proposed", "round": 2, "ideas": [1, 2]},
+    tried(2, "explore", "hardness", "confident predictions without a margin"),
     candidate(2, 1, None),
-    judged(2, "dropped", -3.0),
+    judged(2, "dropped", -3.0, Metric1=-0.9),
     {"event": "proposed", "round": 3, "ideas": [1]},
+    tried(3, "improve", "overlooked", "edges of the silhouette"),
     candidate(3, 1, {"kind": "wrong-shape"}),
-    judged(3, "parked", None),
+    judged(3, "dropped", -1.0, Metric1=0.1, Metric2=0.2),
+    {"event": "proposed", "round": 4, "ideas": [1]},
+    tried(4, "improve", "overlooked", "the two together", reuse=["Metric1", "Metric2"]),
+    judged(4, "redundant", None, Metric1=1.0),
 ]
 
 
 def test_the_sums_are_those_of_the_journal(tmp_path: Path) -> None:
     found = stats_of([journal(tmp_path / "pandas", *EVENTS)])
-    assert (found.runs, found.rounds, found.ideas, found.candidates) == (1, 3, 6, 3)
+    assert (found.runs, found.rounds, found.ideas, found.candidates) == (1, 4, 7, 3)
     assert (found.valid_at_first, found.valid_after_repair) == (1, 2)
     assert found.share_at_first == pytest.approx(1 / 3)
     assert found.mistakes == {"fixtures: wrong-shape": 2, "reply: no-code": 1}
-    assert found.verdicts == {"kept": 1, "dropped": 1, "parked": 1}
+    assert found.verdicts == {"kept": 1, "dropped": 2, "redundant": 1}
     assert (found.kept, found.hints) == (1, 2)
-    assert found.best == {"pandas": [12.5, 12.5, 12.5]}
+    assert found.best == {"pandas": [12.5, 12.5, 12.5, 12.5]}
+    assert found.modes == {"explore": 2, "improve": 2}
+    assert (found.new_families, found.composites) == (2, 1)
+    assert [scores for _, scores in found.pairs] == [0.9, 0.1, 0.2]
+    assert found.text_tells == pytest.approx(0.87, abs=0.01), "the two that speak of predictions score alike"
     assert found.seconds["training and evaluating"] == 120
     assert sum(found.seconds.values()) == 60 * (len(EVENTS) - 1)
 
 
 def test_runs_are_added_up(tmp_path: Path) -> None:
     found = stats_of([journal(tmp_path / name, *EVENTS) for name in ("a", "b")])
-    assert (found.runs, found.rounds, found.kept) == (2, 6, 2)
+    assert (found.runs, found.rounds, found.kept) == (2, 8, 2)
     assert list(found.best) == ["a", "b"]
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from metricsmith.evaluation.corruption import Harm
+from metricsmith.evaluation.corruption import Harm, harm
 from metricsmith.evaluation.dataset import Box, Dataset, Image
-from metricsmith.evaluation.label_error_bench import Case, figures, harm, means, oracle
+from metricsmith.evaluation.label_error_bench import Case, figures, means, oracle
 from metricsmith.evaluation.peers import (
     Suspicion,
     calibrated,
