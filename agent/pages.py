@@ -34,9 +34,9 @@ def journal_page(ideas: Sequence[Idea], outcomes: Sequence[Outcome], best: Champ
 def _entry(idea: Idea, outcome: Outcome) -> dict[str, Any]:
     alike = [f"{name} {value:+.2f}" for name, value in outcome.alike.items() if abs(value) >= NOTABLE]
     return {
+        **{name: getattr(outcome, name) for name in Outcome.model_fields},
         "idea": idea,
         "measured": outcome.curated is not None,
         "rivals": outcome.rivals,
         "alike": ", ".join(alike[:3]) or "none of note",
-        **{name: getattr(outcome, name) for name in Outcome.model_fields},
     }
