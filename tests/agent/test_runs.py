@@ -35,10 +35,12 @@ DESCRIPTIONS = {
     "BoxArea": "The area of each box in square pixels.",
     "MinusArea": "How small a box is: its area, negated.",
     "Area": "Width times height, so that tiny annotations come first.",
+    "OnTop": "How small a box is, on top of what was found.",
+    "Both": "The two metrics so far, together.",
 }
 
 
-def idea(name: str, kind: str, fraction: float) -> str:
+def idea(name: str, kind: str, fraction: float, **facts: Any) -> str:
     return json.dumps(
         {
             "ideas": [
@@ -51,6 +53,7 @@ def idea(name: str, kind: str, fraction: float) -> str:
                     "level": "object",
                     "suspicious": "low",
                     "strategy": {"kind": kind, "fraction": fraction},
+                    **facts,
                 }
             ]
         }
@@ -272,6 +275,84 @@ def test_what_is_kept_gets_a_card_and_a_look_at_test(
     assert best["map"] == round(sum(test_trials) / 2, 4)
     assert "round 1: BoxArea" in (tmp_path / "said.txt").read_text()
     assert "On the test split, looked at once" in folder.report.read_text()
+
+
+def test_rounds_build_on_the_best_and_use_scores_again(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console: Console
+) -> None:
+    """A filter, a relabel on top of it, then the mean rank of both, without code."""
+    monkeypatch.setattr(contest, "judge", lambda *_: "kept")
+    model = Scripted(
+        [
+            *(idea("MinusArea", "filter", 0.25), block(NEGATIVE), LESSON),
+            *(idea("BoxArea", "relabel", 0.5, on_best=True), block(GOOD), LESSON, INSIGHTS),
+            *(idea("Both", "filter", 0.25, reuse=["MinusArea", "BoxArea"]), LESSON),
+        ]
+    )
+    folder = begin(tmp_path / "run", settings, model, monkeypatch, console)
+    events = read_events(folder.journal)
+    judged = [event for event in events if event["event"] == "judged"]
+    assert judged[0]["parts"] == ["filter 25 % by MinusArea"]
+    assert (judged[0]["best"], judged[0]["random_relabel"]) == (None, None)
+    assert judged[1]["parts"] == ["filter 25 % by MinusArea", "relabel 50 % by BoxArea"]
+    assert judged[1]["strategy"] == "relabel 50 % on the best"
+    assert judged[1]["random_relabel"] is not None
+    assert judged[2]["parts"] == ["filter 25 % by Both"]
+    assert judged[2]["alike"].keys() == {"MinusArea", "BoxArea"}
+    for event in judged[1:]:
+        assert event["verdict"] == ("kept" if event["best"]["map_pct"] > 0 else "beaten")
+    both = json.loads((folder.curations / "round-2-seed-1.json").read_text())
+    assert len(both["left_out"]) == len(both["relabelled"]) == 6
+    assert not set(both["left_out"]) & set(both["images"])
+    assert not [
+        event for event in events if event["event"] in ("candidate", "approval") and event["round"] == 3
+    ]
+    best = json.loads(folder.summary.read_text())["test"]["best"]
+    assert best["round"] == max(event["round"] for event in judged if event["verdict"] == "kept")
+    assert best["parts"] == judged[best["round"] - 1]["parts"]
+    again = RunFolder(tmp_path / "again")
+    runs.replay(folder, again, live_trials=False, data={}, console=console)
+    assert "The replay equals the recorded run" in (tmp_path / "said.txt").read_text()
+
+
+def test_a_curation_that_gains_nothing_gets_no_more_seeds(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console: Console
+) -> None:
+    verdicts = iter(["dropped", "inconclusive", "inconclusive"])
+    monkeypatch.setattr(contest, "judge", lambda *_: next(verdicts))
+    model = Scripted(
+        [
+            *(idea("MinusArea", "filter", 0.25), block(NEGATIVE), LESSON),
+            *(idea("BoxArea", "relabel", 0.25), block(GOOD), LESSON, INSIGHTS),
+        ]
+    )
+    raced = settings.model_copy(update={"rounds": 2, "seeds": 4, "first_seeds": 2})
+    folder = begin(tmp_path / "run", raced, model, monkeypatch, console)
+    events = read_events(folder.journal)
+    seeds = {
+        number: [
+            e["seed"] for e in events if e["event"] == "trial" and (e["round"], e["split"]) == (number, "val")
+        ]
+        for number in (0, 1, 2)
+    }
+    assert seeds == {0: [0, 1, 2, 3], 1: [0, 1], 2: [0, 1, 2, 3]}
+    judged = [event for event in events if event["event"] == "judged"]
+    assert [event["control"]["seeds"] for event in judged] == [2, 4]
+    assert [event["verdict"] for event in judged] == ["dropped", "inconclusive"]
+
+
+def test_a_live_replay_tries_the_ideas_that_were_tried(
+    finished: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console: Console
+) -> None:
+    """Whatever the policy would choose today: the transcript holds the code of no other idea."""
+    monkeypatch.setattr("metricsmith.agent.author.choose", None)
+    folder = RunFolder(tmp_path / "again")
+    runs.replay(finished, folder, live_trials=True, data={}, console=console)
+    ideas = [
+        [event["idea"] for event in read_events(run.journal) if event["event"] == "idea"]
+        for run in (finished, folder)
+    ]
+    assert ideas[0] == ideas[1]
 
 
 def test_the_best_curation_is_worth_so_many_random_images(
