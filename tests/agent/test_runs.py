@@ -329,13 +329,12 @@ def test_a_curation_that_gains_nothing_gets_no_more_seeds(
     raced = settings.model_copy(update={"rounds": 2, "seeds": 4, "first_seeds": 2})
     folder = begin(tmp_path / "run", raced, model, monkeypatch, console)
     events = read_events(folder.journal)
+    trials = [e for e in events if e["event"] == "trial" and e["split"] == "val"]
     seeds = {
-        number: [
-            e["seed"] for e in events if e["event"] == "trial" and (e["round"], e["split"]) == (number, "val")
-        ]
-        for number in (0, 1, 2)
+        arm: [e["seed"] for e in trials if (e["round"], e["arm"]) == arm]
+        for arm in ((0, "control"), (1, "curated"), (2, "curated"))
     }
-    assert seeds == {0: [0, 1, 2, 3], 1: [0, 1], 2: [0, 1, 2, 3]}
+    assert list(seeds.values()) == [[0, 1, 2, 3], [0, 1], [0, 1, 2, 3]]
     judged = [event for event in events if event["event"] == "judged"]
     assert [event["control"]["seeds"] for event in judged] == [2, 4]
     assert [event["verdict"] for event in judged] == ["dropped", "inconclusive"]
