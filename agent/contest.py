@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from metricsmith.evaluation.curation import Step
-from metricsmith.evaluation.trials import Gain, Trial, gain, judge
+from metricsmith.evaluation.trials import Gain, Trial, gain, is_hopeless, judge
 
 from .lab import Lab
 
@@ -37,7 +37,7 @@ class Contest:
 
 
 def contest(lab: Lab, number: int, steps: Sequence[Step], best: Champion | None) -> Contest:
-    """Run it: a curation that is `dropped` after the first seeds gets no more of them.
+    """Run it: a curation that `is_hopeless` after the first seeds gets no more of them.
 
     The control, and the control with as many images relabelled at random, are what `judge` asks for. The best
     curation so far must be beaten in the mean only: the two share most of their images, so that few trials
@@ -49,9 +49,9 @@ def contest(lab: Lab, number: int, steps: Sequence[Step], best: Champion | None)
         if fraction := mended(steps):
             rivals["random_relabel"] = lab.random_relabel(fraction, "val", seeds)
         gains = {name: gain(curated, trials) for name, trials in rivals.items()}
-        verdict = judge(*gains.values())
-        if verdict == "dropped":
+        if is_hopeless(*gains.values()):
             break
+    verdict = judge(*gains.values())
     if best is not None:
         rivals["best"] = lab.curated(best.round, best.steps, "val", seeds)
         gains["best"] = gain(curated, rivals["best"])

@@ -24,12 +24,14 @@ from .dataset import Image
 from .detectors import Detector
 from .progress import Progress, silent
 
-__all__ = ["CHANCE", "Difference", "Gain", "Trial", "Verdict", "gain", "judge", "run_trial"]
+__all__ = ["CHANCE", "Difference", "Gain", "Trial", "Verdict", "gain", "is_hopeless", "judge", "run_trial"]
 
 Verdict = Literal["kept", "dropped", "inconclusive"]
 CHANCE = 0.1
 """The largest `Difference.p_value` of a gain that counts. Many ideas are tried, so some that are kept will be
 lucky: what they are worth, test says."""
+HOPE = 0.2
+"""A curation is given up early if a loss as clear as its own is as rare as this by chance."""
 
 
 class Trial(BaseModel):
@@ -158,6 +160,16 @@ def gain(curated: Sequence[Trial], control: Sequence[Trial]) -> Gain:
             for name in control[0].by_class
             if all(name in trial.by_class for trial in (*curated, *control))
         },
+    )
+
+
+def is_hopeless(*gains: Gain) -> bool:
+    """Whether more trials would be wasted: one of these gains is rather a loss.
+
+    A loss this clear comes of chance alone in one of five cases; of a single seed, any loss counts.
+    """
+    return any(
+        gain.map.mean <= 0 if gain.map.p_value is None else gain.map.p_value >= 1 - HOPE for gain in gains
     )
 
 

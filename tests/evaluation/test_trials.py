@@ -11,7 +11,7 @@ from scipy import stats
 
 from metricsmith.evaluation.dataset import Box, Image
 from metricsmith.evaluation.progress import Progress, silent
-from metricsmith.evaluation.trials import Gain, Trial, gain, judge, run_trial
+from metricsmith.evaluation.trials import Gain, Trial, gain, is_hopeless, judge, run_trial
 from metricsmith.sandbox import Predictions
 
 
@@ -109,6 +109,22 @@ def gain_of(ap: tuple[float, ...], ar: tuple[float, ...]) -> Gain:
     return gain(
         [trial(seed, 0.5 + a, 0.5 + b) for seed, (a, b) in enumerate(zip(ap, ar, strict=True))], control
     )
+
+
+@pytest.mark.parametrize(
+    ("ap", "hopeless"),
+    [
+        ((0.01, 0.02, 0.01), False),
+        ((0.05, -0.06, -0.04), False),
+        ((-0.05, -0.04, 0.02), True),
+        ((-0.01, -0.01, -0.01), True),
+        ((0.0,), True),
+        ((0.01,), False),
+    ],
+)
+def test_only_a_clear_loss_is_given_up_early(ap: tuple[float, ...], hopeless: bool) -> None:
+    other = gain_of((0.1,) * len(ap), (0.1,) * len(ap))
+    assert is_hopeless(gain_of(ap, ap), other) == is_hopeless(other, gain_of(ap, ap)) == hopeless
 
 
 def test_the_p_value_is_that_of_the_one_sided_paired_t_test() -> None:
