@@ -1,4 +1,4 @@
-"""Who lets a valid metric into the run: nobody asks (`auto`), or a person at the terminal (`ask`).
+"""Who lets a valid metric into the run: nobody (`auto`), a person at the terminal (`ask`), or either by rule.
 
 A decision belongs to the hash of the code that was shown; the journal remembers it.
 """
@@ -23,7 +23,10 @@ from metricsmith.sandbox.errors import RunError
 from .author import Candidate
 from .ideas import Idea
 
-__all__ = ["Approver", "Ask", "Auto", "Decision"]
+__all__ = ["Approver", "Ask", "Auto", "ByRule", "Decision", "touched"]
+
+FAR = 0.1
+"""Curations that touch a larger share of the pool are for a person to approve, if the rule says so."""
 
 
 class Decision(BaseModel):
@@ -34,7 +37,7 @@ class Decision(BaseModel):
     decision: Literal["approve", "reject", "hint"]
     reason: str = ""
     """Why it was rejected, or the hint."""
-    by: Literal["auto", "person"]
+    by: Literal["auto", "rule", "person"]
 
 
 class Approver(Protocol):
@@ -51,6 +54,40 @@ class Auto:
     def __call__(self, idea: Idea, candidate: Candidate, names: Sequence[str]) -> Decision:
         """Approve."""
         return Decision(decision="approve", by="auto")
+
+
+class ByRule:
+    """Asks a person only about what is far-reaching; the rest is approved.
+
+    Far-reaching: the curation touches more than a tenth of the pool (`touched`), or generated code does not
+    run behind all walls of the jail.
+    """
+
+    def __init__(self, ask: Approver, budget: float, *, jailed: bool) -> None:
+        """`budget`: the size of a training set as a share of the pool."""
+        self._ask = ask
+        self._budget = budget
+        self._jailed = jailed
+
+    def __call__(self, idea: Idea, candidate: Candidate, names: Sequence[str]) -> Decision:
+        """Approve, or return what the person decides."""
+        if self._jailed and touched(idea, self._budget) <= FAR:
+            return Decision(decision="approve", by="rule")
+        return self._ask(idea, candidate, names)
+
+
+def touched(idea: Idea, budget: float) -> float:
+    """The share of the pool's images (or boxes) that a curation leaves out or changes.
+
+    `stratify` decides about every image that is drawn.
+    """
+    match idea.strategy.kind:
+        case "filter" | "filter_boxes":
+            return idea.strategy.fraction
+        case "relabel":
+            return idea.strategy.fraction * budget
+        case "stratify":
+            return budget
 
 
 class Ask:

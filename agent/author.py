@@ -17,9 +17,10 @@ from metricsmith.prompts import Prompt, render
 from metricsmith.sandbox import Check
 from metricsmith.sandbox.errors import ModelError
 
+from .contact_sheet import ContactSheet
 from .ideas import Idea, Ideas, Insights, Reflection
 from .journal import Journal
-from .models import LanguageModel, Message, Request
+from .models import LanguageModel, Message, Picture, Request
 from .models.request import Purpose
 from .policy import Mode, choose
 from .replies import ReplyError, extract_code, extract_json
@@ -74,15 +75,30 @@ class Author:
     """What the rounds taught, as it was last written down."""
 
     def propose(
-        self, number: int, mode: Mode, tried: Sequence[Idea], scored: Collection[str], **page: Any
+        self,
+        number: int,
+        mode: Mode,
+        tried: Sequence[Idea],
+        scored: Collection[str],
+        sheet: ContactSheet | None = None,
+        **page: Any,
     ) -> Idea:
         """Return the idea to try in this round. ModelError: no usable answer in `tries` + 1 attempts.
+
+        `sheet`: what is shown of the data to a model that takes pictures.
 
         A replay with live trials tries what was tried when it was recorded: its code is in the transcript.
         """
         prompt = render(
-            "brainstorm", **self.briefing, **page, mode=mode, hints=self.hints, insights=self.insights
+            "brainstorm",
+            **self.briefing,
+            **page,
+            mode=mode,
+            hints=self.hints,
+            insights=self.insights,
+            sheet=sheet.legend if sheet else "",
         )
+        pictures = (Picture(name="contact-sheet.jpg", jpeg=sheet.jpeg),) if sheet else ()
 
         def pick(ideas: Ideas) -> Mapping[str, Any]:
             if (known := self.journal.find("idea", round=number)) is not None:
@@ -93,7 +109,7 @@ class Author:
                 raise ReplyError("no-new-idea", "None of these ideas can be tried. Give new ones.", reasons)
             return {"mode": mode, "idea": found.idea.model_dump(), "passed_over": found.passed_over}
 
-        proposed, chosen = self._ask("brainstorm", number, prompt, Ideas, pick)
+        proposed, chosen = self._ask("brainstorm", number, prompt, Ideas, pick, pictures)
         self.journal.record("proposed", round=number, ideas=[idea.model_dump() for idea in proposed.ideas])
         self.journal.record("idea", round=number, **chosen)
         return Idea.model_validate(chosen["idea"])
@@ -173,9 +189,10 @@ class Author:
         prompt: Prompt,
         shape: type[Answer],
         choose: Callable[[Answer], Choice],
+        pictures: tuple[Picture, ...] = (),
     ) -> tuple[Answer, Choice]:
         """Ask until the answer has the shape and `choose` accepts it; each time with what was wrong."""
-        request = _request(purpose, number, 1, prompt)
+        request = _request(purpose, number, 1, prompt, pictures)
         while True:
             reply = self.model.complete(request)
             try:
@@ -206,7 +223,9 @@ def _complaint(error: ReplyError) -> str:
     return "\n".join((error.advice, *(f"- {problem}" for problem in error.problems)))
 
 
-def _request(purpose: Purpose, number: int, attempt: int, prompt: Prompt) -> Request:
+def _request(
+    purpose: Purpose, number: int, attempt: int, prompt: Prompt, pictures: tuple[Picture, ...] = ()
+) -> Request:
     system = render("system")
     return Request(
         purpose=purpose,
@@ -216,6 +235,6 @@ def _request(purpose: Purpose, number: int, attempt: int, prompt: Prompt) -> Req
         json_mode=purpose in ("brainstorm", "reflect", "distil"),
         messages=(
             Message(role="system", content=system.text),
-            Message(role="user", content=prompt.text, canonical=prompt.canonical),
+            Message(role="user", content=prompt.text, canonical=prompt.canonical, pictures=pictures),
         ),
     )

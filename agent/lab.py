@@ -30,6 +30,7 @@ from metricsmith.evaluation.trials import Trial, run_trial
 from metricsmith.prompts.shelf import SHELF
 from metricsmith.sandbox import Check, Failure, Limits, Predictions, Sample, check, score
 
+from .contact_sheet import ContactSheet, contact_sheet, readable, tiles
 from .ideas import Idea
 from .journal import Journal
 from .outcome import Numbers
@@ -249,6 +250,16 @@ class Lab:
         found = read_predictions(file)
         val = self.splits.val
         return analyse(val.images, [found[image.id] for image in val.images], self.splits.pool.class_names)
+
+    def contact_sheet(self, number: int) -> ContactSheet | None:
+        """Return what round `number` shows of the pool to a model that sees; None: vision is off."""
+        if self.settings.vision != "on":
+            return None
+        latest = next(reversed(self.tables.values()), None)
+        chosen = readable(tiles(self.splits.pool, self.predictions, latest, self.settings.seed))
+        sheet = contact_sheet(chosen)
+        write_atomic(self.folder.sheets / f"round-{number}.jpg", sheet.jpeg)
+        return sheet
 
     def prepare(self) -> None:
         """Compute the backbone features that every trial shares, as far as they are not cached."""

@@ -68,7 +68,8 @@ class Engineer:
         settings = self.lab.settings
         mode = mode_of(number, [past.mode for past in self.outcomes], bool(self.lab.tables), settings.seed)
         self.author.hints.extend(self.hear(number))
-        idea = self.author.propose(number, mode, self.ideas, list(self.lab.tables), **self.page())
+        sheet = self.lab.contact_sheet(number)
+        idea = self.author.propose(number, mode, self.ideas, list(self.lab.tables), sheet, **self.page())
         candidate, decision = self.code(number, idea)
         outcome, facts = self.measure(number, mode, idea, candidate, decision)
         taught = self.author.reflect(number, idea, facts)

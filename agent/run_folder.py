@@ -39,6 +39,7 @@ class RunFolder:
         self.trials = path / "trials"
         self.curations = path / "curations"
         self.manual = path / "manual"
+        self.sheets = path / "sheets"
         self.hints = path / "hints.jsonl"
         self.summary = path / "summary.json"
         self.multiplier = path / "multiplier.json"

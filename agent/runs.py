@@ -16,8 +16,9 @@ from metricsmith.evaluation.dataset import Dataset
 from metricsmith.evaluation.detectors import make_detector
 from metricsmith.evaluation.split_folders import DataSets, Source, open_splits
 from metricsmith.sandbox.errors import RunError
+from metricsmith.sandbox.selftest import walls
 
-from .approval import Approver, Ask, Auto
+from .approval import Approver, Ask, Auto, ByRule
 from .author import Author
 from .between_rounds import BetweenRounds
 from .display import Display
@@ -49,6 +50,8 @@ def begin(folder: RunFolder, settings: Settings, model: ModelSettings, console: 
     folder.refuse_another()
     speaker = open_model(model, folder=folder.manual)
     data = _read_data(settings, console)
+    if settings.vision == "auto":
+        settings = settings.model_copy(update={"vision": "on" if model.provider == "openai" else "off"})
     folder.create(settings, {"kind": "live", **asdict(model)})
     with folder.locked():
         return _carry_through(folder, settings, data, speaker, Journal(folder.journal), console)
@@ -221,7 +224,14 @@ def _lab(folder: RunFolder, settings: Settings, data: DataSets, journal: Journal
 
 
 def _approver(settings: Settings, display: Display) -> Approver:
-    return Auto() if settings.approve == "auto" else Ask(display.console, display.paused)
+    ask = Ask(display.console, display.paused)
+    match settings.approve:
+        case "auto":
+            return Auto()
+        case "ask":
+            return ask
+        case "rule":
+            return ByRule(ask, settings.budget, jailed=not settings.unsafe_no_sandbox and walls() == "A")
 
 
 def _tell_differences(recorded: list[Event], now: list[Event], console: Console) -> None:

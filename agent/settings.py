@@ -64,8 +64,10 @@ class Settings(BaseModel):
     """Where the detector keeps what all runs share (backbone features)."""
     unsafe_no_sandbox: bool = False
     """Generated code runs without a jail, where there is none."""
-    approve: Literal["auto", "ask"] = "auto"
-    """Who approves a valid metric: nobody, or a person at the terminal."""
+    vision: Literal["on", "off", "auto"] = "auto"
+    """Whether brainstorms carry a contact sheet; `auto`: to services, which may refuse it, not to persons."""
+    approve: Literal["auto", "ask", "rule"] = "auto"
+    """Who approves a valid metric: nobody, or a person at the terminal; `rule`: see `approval.ByRule`."""
 
     @property
     def heats(self) -> list[range]:

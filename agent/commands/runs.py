@@ -29,6 +29,15 @@ class Approve(StrEnum):
 
     auto = "auto"
     ask = "ask"
+    rule = "rule"
+
+
+class Vision(StrEnum):
+    """Whether the model is shown pictures."""
+
+    auto = "auto"
+    on = "on"
+    off = "off"
 
 
 def _spend(what: str, unit: str, least: float, default: str = "no limit") -> Any:
@@ -95,7 +104,13 @@ def _run(
         ),
     ] = 0.4,
     seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
-    approve: Annotated[Approve, typer.Option(help="Approve valid metrics by yourself?")] = Approve.auto,
+    approve: Annotated[
+        Approve,
+        typer.Option(
+            help="Approve valid metrics by yourself? rule: those that touch over 10 % of the pool, and all "
+            "where the jail has not every wall."
+        ),
+    ] = Approve.auto,
     about: About = "",
     hint: Annotated[
         list[str] | None,
@@ -103,6 +118,9 @@ def _run(
             "--hint", metavar="TEXT", show_default=False, help="A hint to the model; may be repeated."
         ),
     ] = None,
+    vision: Annotated[
+        Vision, typer.Option(help="Show the model a contact sheet; auto: to services, which may refuse it.")
+    ] = Vision.auto,
     detector: Annotated[
         str, typer.Option(metavar="NAME", help="The fixed detector: proxy, or torchvision:NAME.")
     ] = "proxy",
@@ -170,6 +188,7 @@ def _run(
         weights=weights,
         cache=runs_folder / "cache",
         approve=approve.value,
+        vision=vision.value,
         unsafe_no_sandbox=unsafe,
         allowance=allowance,
     )

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from .request import LanguageModel, Message, Purpose, Request, Response, Role, Usage
+from .request import LanguageModel, Message, Picture, Purpose, Request, Response, Role, Usage
 from .settings import ModelSettings
 
 __all__ = [
     "LanguageModel",
     "Message",
     "ModelSettings",
+    "Picture",
     "Purpose",
     "Request",
     "Response",

@@ -15,7 +15,7 @@ from typing import TextIO
 from metricsmith.evaluation.files import write_atomic
 from metricsmith.sandbox.errors import ModelError
 
-from .request import Request, Response
+from .request import Picture, Request, Response
 
 __all__ = ["TERMINATOR", "Manual", "Paste", "as_text"]
 
@@ -26,7 +26,8 @@ TERMINATOR = "<<<"
 class Manual:
     """A person who finds requests as files in `folder` and puts replies beside them.
 
-    `0001-brainstorm-r1-a1.request.md` is answered by `0001-brainstorm-r1-a1.reply.md`. A request that is
+    `0001-brainstorm-r1-a1.request.md` is answered by `0001-brainstorm-r1-a1.reply.md`; pictures that go with
+    it lie beside it (`0001-contact-sheet.jpg`). A request that is
     already there, word for word, is not written again, and its reply is taken at once. One that was never
     answered and asks something else now is renamed to `….request.old.md`. Leaving with Ctrl-C loses
     nothing. ModelError if a reply is not UTF-8.
@@ -48,7 +49,11 @@ class Manual:
         reply = _reply_to(asked)
         content = _read(reply)
         if not content.strip():
-            self._announce(f"waiting for a person: paste {asked} into a chat and save the answer as {reply}")
+            number = asked.name.partition("-")[0]
+            shown = "".join(f", attach {asked.with_name(f'{number}-{p.name}')}" for p in _pictures(request))
+            self._announce(
+                f"waiting for a person: paste {asked} into a chat{shown} and save the answer as {reply}"
+            )
             content = self._wait(reply)
         self._answered.add(asked)
         try:
@@ -70,6 +75,8 @@ class Manual:
         numbers = (path.name.partition("-")[0] for path in self._folder.glob("*-*.request*.md"))
         last = max((int(number) for number in numbers if number.isdecimal()), default=0)
         path = self._folder / f"{last + 1:04}-{label}.request.md"
+        for picture in _pictures(request):
+            write_atomic(path.with_name(f"{last + 1:04}-{picture.name}"), picture.jpeg)
         write_atomic(path, text)
         return path
 
@@ -133,6 +140,10 @@ def as_text(request: Request) -> str:
     else:
         parts = [f"## {message.role}\n\n" + message.content.strip("\n") for message in messages]
     return "\n\n".join(parts) + "\n"
+
+
+def _pictures(request: Request) -> list[Picture]:
+    return [picture for message in request.messages for picture in message.pictures]
 
 
 def _reply_to(request: Path) -> Path:

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from metricsmith.sandbox.errors import ModelError
 
 from .openai_reply import ChatReply, ResponsesReply
-from .request import Request, Response
+from .request import Message, Request, Response
 from .settings import Api, ModelSettings
 
 __all__ = ["OpenAIModel"]
@@ -27,6 +27,7 @@ _OPENAI_HOST = "api.openai.com"
 _NO_KEY = "none"  # the SDK insists on a key; local servers ignore it
 
 _NO_JSON_MODE = re.compile("format|json", re.IGNORECASE)
+_NO_PICTURES = re.compile("image|vision|multimodal|modalit|content.{0,40}string", re.IGNORECASE)
 _NO_MONEY = re.compile(r"insufficient|current quota|hard limit|credits?\b", re.IGNORECASE)
 _TOO_LONG = re.compile(
     r"context.{0,3}(length|window|size)|maximum context|too many tokens|prompt is too long", re.IGNORECASE
@@ -44,6 +45,8 @@ class OpenAIModel:
         self._responses = settings.api == "responses" or (settings.api == "auto" and at_openai)
         self.takes_json_mode = True
         """Whether the service takes requests for JSON, as far as is known."""
+        self.takes_pictures = True
+        """Whether the model takes pictures, as far as is known."""
         self._client = openai.OpenAI(
             api_key=_key(required=at_openai) or _NO_KEY,
             base_url=base_url,
@@ -63,21 +66,51 @@ class OpenAIModel:
 
     def complete(self, request: Request) -> Response:
         """The model's answer, empty and refused ones included. ModelError if the service gives none."""
-        json_mode = request.json_mode and self.takes_json_mode
         try:
-            try:
-                return self._ask(request, json_mode=json_mode)
-            except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-                if not (json_mode and _NO_JSON_MODE.search(_said(error))):
-                    raise
-                # Some servers have no JSON mode, or one for schemas only; prompts ask for JSON in words too.
-                self.takes_json_mode = False
-                return self._ask(request, json_mode=False)
+            while True:
+                try:
+                    return self._ask(request)
+                except (
+                    openai.BadRequestError,
+                    openai.UnprocessableEntityError,
+                    openai.NotFoundError,
+                ) as error:
+                    if not self._can_do_with_less(request, _said(error)):
+                        raise
         except openai.OpenAIError as error:
             raise ModelError(self._explain(error)) from error
 
-    def _ask(self, request: Request, *, json_mode: bool) -> Response:
-        messages = [{"role": message.role, "content": message.content} for message in request.messages]
+    def _can_do_with_less(self, request: Request, refusal: str) -> bool:
+        """Whether the service refused something that a request can go without; it is left out from now on.
+
+        Some models take no pictures, and some servers have no JSON mode, or one for schemas only: prompts ask
+        for JSON in words too, and say what a picture would show.
+        """
+        if self.takes_pictures and any(m.pictures for m in request.messages) and _NO_PICTURES.search(refusal):
+            self.takes_pictures = False
+            return True
+        if self.takes_json_mode and request.json_mode and _NO_JSON_MODE.search(refusal):
+            self.takes_json_mode = False
+            return True
+        return False
+
+    def _content(self, message: Message) -> str | list[dict[str, Any]]:
+        """A message's text, with its pictures in the form of the service's API."""
+        if not (message.pictures and self.takes_pictures):
+            return message.content
+        if self._responses:
+            return [
+                {"type": "input_text", "text": message.content},
+                *({"type": "input_image", "image_url": p.uri} for p in message.pictures),
+            ]
+        return [
+            {"type": "text", "text": message.content},
+            *({"type": "image_url", "image_url": {"url": p.uri}} for p in message.pictures),
+        ]
+
+    def _ask(self, request: Request) -> Response:
+        json_mode = request.json_mode and self.takes_json_mode
+        messages = [{"role": m.role, "content": self._content(m)} for m in request.messages]
         body: dict[str, Any] = {"model": self._settings.model}
         if self._settings.temperature is not None:
             body["temperature"] = self._settings.temperature

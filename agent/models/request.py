@@ -10,13 +10,14 @@ This module sends nothing and stores nothing.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from typing import Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["LanguageModel", "Message", "Purpose", "Request", "Response", "Role", "Usage"]
+__all__ = ["LanguageModel", "Message", "Picture", "Purpose", "Request", "Response", "Role", "Usage"]
 
 Purpose = Literal["brainstorm", "write", "repair", "reflect", "distil"]
 Role = Literal["system", "user", "assistant"]
@@ -24,6 +25,21 @@ Role = Literal["system", "user", "assistant"]
 
 class _Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Picture(_Value):
+    """A picture that goes with a message. A transcript keeps its name only; the run's folder has the file.
+
+    Like a measured value it is no part of a request's key: decoded pixels differ between machines.
+    """
+
+    name: str
+    jpeg: bytes = Field(default=b"", exclude=True, repr=False)
+
+    @property
+    def uri(self) -> str:
+        """The picture as a data URI."""
+        return "data:image/jpeg;base64," + base64.b64encode(self.jpeg).decode()
 
 
 class Message(_Value):
@@ -34,6 +50,8 @@ class Message(_Value):
     """What the model reads."""
     canonical: str = ""
     """The same with slots for measured values; empty: there are none, and it is `content` itself."""
+    pictures: tuple[Picture, ...] = ()
+    """What is shown with the text, to models that take pictures."""
 
     @property
     def keyed(self) -> str:

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 from scripted import GOOD, IDEA
 
-from metricsmith.agent.approval import Ask, Auto, Decision
+from metricsmith.agent.approval import Ask, Auto, ByRule, Decision, touched
 from metricsmith.agent.author import Candidate
 from metricsmith.agent.ideas import Idea
 from metricsmith.sandbox import Check, Scores
@@ -37,6 +37,32 @@ def ask(monkeypatch: pytest.MonkeyPatch, *answers: str) -> tuple[Decision, str]:
 def test_auto_approves() -> None:
     decision = Auto()(Idea.model_validate(IDEA), CANDIDATE, NAMES)
     assert decision == Decision(decision="approve", by="auto")
+
+
+@pytest.mark.parametrize(
+    ("kind", "fraction", "share"),
+    [("filter", 0.3, 0.3), ("filter_boxes", 0.05, 0.05), ("relabel", 0.4, 0.1), ("stratify", 0, 0.25)],
+)
+def test_what_a_curation_touches(kind: str, fraction: float, share: float) -> None:
+    idea = Idea.model_validate({**IDEA, "strategy": {"kind": kind, "fraction": fraction}})
+    assert touched(idea, budget=0.25) == pytest.approx(share)
+
+
+@pytest.mark.parametrize(
+    ("fraction", "jailed", "by"), [(0.1, True, "rule"), (0.11, True, "person"), (0.1, False, "person")]
+)
+def test_by_rule_a_person_is_asked_about_what_is_far_reaching(fraction: float, jailed: bool, by: str) -> None:
+    def person(*_: object) -> Decision:
+        return Decision(decision="reject", reason="no", by="person")
+
+    idea = Idea.model_validate({**IDEA, "strategy": {"kind": "filter", "fraction": fraction}})
+    assert ByRule(person, 0.25, jailed=jailed)(idea, CANDIDATE, NAMES).by == by
+
+
+def test_by_rule_no_terminal_is_no_silent_yes() -> None:
+    rule = ByRule(Ask(Console(file=io.StringIO())), 0.25, jailed=True)
+    with pytest.raises(RunError, match="needs a terminal"):
+        rule(Idea.model_validate(IDEA), CANDIDATE, NAMES)
 
 
 def test_a_person_sees_code_histogram_and_extremes(monkeypatch: pytest.MonkeyPatch) -> None:

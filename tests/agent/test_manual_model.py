@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from metricsmith.agent.models import Message, Request, Response
+from metricsmith.agent.models import Message, Picture, Request, Response
 from metricsmith.agent.models.manual_model import Manual, Paste, as_text
 from metricsmith.sandbox.errors import ModelError
 
@@ -195,3 +195,12 @@ def test_pasted_text_in_another_encoding_is_an_error(errors: str) -> None:
         ModelError, match="the pasted text is not UTF-8: set the terminal to UTF-8 or use manual"
     ):
         Paste(stdin=stdin, stdout=io.StringIO()).complete(REQUEST)
+
+
+def test_a_picture_lies_beside_the_request_and_is_named(tmp_path: Path) -> None:
+    shown = USER.model_copy(update={"pictures": (Picture(name="contact-sheet.jpg", jpeg=b"jpeg"),)})
+    model = manual(tmp_path, lambda reply: reply.write_text("all"))
+    model.complete(REQUEST.model_copy(update={"messages": (SYSTEM, shown)}))
+    picture = tmp_path / "0001-contact-sheet.jpg"
+    assert picture.read_bytes() == b"jpeg"
+    assert f"attach {picture}" in model._announce.heard[0]  # type: ignore[attr-defined]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from metricsmith.agent.models import Message, ModelSettings, Request, Response, Usage
+from metricsmith.agent.models import Message, ModelSettings, Picture, Request, Response, Usage
 from metricsmith.agent.models.openai_model import OpenAIModel
 from metricsmith.agent.models.probe import probe
 from metricsmith.sandbox.errors import ModelError
@@ -252,6 +252,62 @@ def test_a_server_without_json_mode_is_asked_without_from_then_on(
     assert model.complete(asked) == ANSWER
     assert model.complete(asked) == ANSWER
     assert ["response_format" in body for _, body in service.asked] == [True, False, False]
+
+
+SHOWN = REQUEST.model_copy(
+    update={
+        "messages": (
+            REQUEST.messages[0],
+            REQUEST.messages[1].model_copy(update={"pictures": (Picture(name="sheet.jpg", jpeg=b"jpeg"),)}),
+        )
+    }
+)
+URI = "data:image/jpeg;base64,anBlZw=="
+
+
+def test_a_picture_goes_along_in_chat(service: Service) -> None:
+    service.answers = [(200, {}, json.dumps(CHAT).encode())]
+    OpenAIModel(settings(service, api="chat")).complete(SHOWN)
+    assert service.asked[0][1]["messages"][1]["content"] == [
+        {"type": "text", "text": "mAP is 0.31"},
+        {"type": "image_url", "image_url": {"url": URI}},
+    ]
+
+
+def test_a_picture_goes_along_in_responses(service: Service) -> None:
+    service.answers = [(200, {}, json.dumps(RESPONSES).encode())]
+    OpenAIModel(settings(service, api="responses")).complete(SHOWN)
+    assert service.asked[0][1]["input"][1]["content"] == [
+        {"type": "input_text", "text": "mAP is 0.31"},
+        {"type": "input_image", "image_url": URI},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (400, "This model does not support image input."),
+        (404, "No endpoints found that support image input"),
+        (422, "messages.1.content: Input should be a valid string"),
+    ],
+)
+def test_a_model_that_takes_no_pictures_is_asked_without_from_then_on(
+    service: Service, status: int, message: str
+) -> None:
+    refusal = (status, {}, json.dumps({"error": {"message": message}}).encode())
+    service.answers = [refusal, (200, {}, json.dumps(CHAT).encode())]
+    model = OpenAIModel(settings(service, api="chat"))
+    assert model.complete(SHOWN) == ANSWER
+    assert model.complete(SHOWN) == ANSWER
+    contents = [asked["messages"][1]["content"] for _, asked in service.asked]
+    assert [isinstance(content, str) for content in contents] == [False, True, True]
+    assert not model.takes_pictures
+
+
+def test_pictures_are_no_part_of_the_key_nor_of_the_transcript() -> None:
+    assert SHOWN.key == REQUEST.key
+    assert "jpeg" not in SHOWN.model_dump()["messages"][1]["pictures"][0]
+    assert Request.model_validate_json(SHOWN.model_dump_json()).messages[1].pictures[0].name == "sheet.jpg"
 
 
 def test_another_bad_request_is_not_tried_without_json_mode(service: Service) -> None:

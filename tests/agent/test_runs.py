@@ -315,6 +315,39 @@ def test_rounds_build_on_the_best_and_use_scores_again(
     assert "The replay equals the recorded run" in (tmp_path / "said.txt").read_text()
 
 
+def test_a_model_that_sees_gets_a_contact_sheet_and_the_run_replays(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console: Console
+) -> None:
+    model = Scripted([idea("BoxArea", "filter", 0.25), block(GOOD), LESSON])
+    seeing = settings.model_copy(update={"rounds": 1, "vision": "on"})
+    folder = begin(tmp_path / "run", seeing, model, monkeypatch, console)
+    (picture,) = model.requests[0].messages[1].pictures
+    assert (folder.sheets / "round-1.jpg").read_bytes() == picture.jpeg
+    assert not any(message.pictures for request in model.requests[1:] for message in request.messages)
+    text = model.requests[0].messages[1]
+    assert "- 1: " in text.content
+    assert "⟨sheet⟩" in text.canonical
+    runs.replay(folder, RunFolder(tmp_path / "again"), live_trials=False, data={}, console=console)
+    assert "The replay equals the recorded run" in (tmp_path / "said.txt").read_text()
+
+
+@pytest.mark.parametrize(("provider", "vision"), [("manual", "off"), ("openai", "on")])
+def test_pictures_go_to_services_unless_something_else_is_said(
+    settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    console: Console,
+    provider: str,
+    vision: str,
+) -> None:
+    model = Scripted([])
+    monkeypatch.setattr(runs, "open_model", lambda *_, **__: model)
+    monkeypatch.setattr(runs, "_carry_through", lambda *_: None)
+    folder = RunFolder(tmp_path / "run")
+    runs.begin(folder, settings, ModelSettings(provider, "some" if provider == "openai" else ""), console)  # type: ignore[arg-type]
+    assert folder.read_settings().vision == vision
+
+
 def test_a_curation_that_gains_nothing_gets_no_more_seeds(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console: Console
 ) -> None:

@@ -139,6 +139,7 @@ BRIEFING = {
     "mend": 0.4,
     "has_reference": True,
     "shelf": SHELF[:2],
+    "sheet": "",
 }
 NO_PAGE = {
     "control": {"map": 0.2551, "ar100": 0.51},
@@ -219,6 +220,18 @@ def test_brainstorm_prompt_that_improves_without_a_reference() -> None:
     briefing = {**BRIEFING, "has_reference": False}
     prompt = render("brainstorm", **briefing, **NO_PAGE, mode="improve", hints=[], insights=None)
     assert "relabel" not in prompt.text
+
+
+def test_brainstorm_prompt_with_a_contact_sheet() -> None:
+    briefing = {**BRIEFING, "sheet": "- 1: a.jpg, 1 annotated; random"}
+    prompt = render("brainstorm", **briefing, **NO_PAGE, mode="explore", hints=[], insights=None)
+    look = prompt.text.split("## A look at the images\n\n")[1].split("\n\n## The control")[0]
+    assert look == (
+        "The picture that goes with this message, if you can see it, shows numbered tiles of the pool. Annotated "
+        "boxes are yellow; where a detector's predictions are shown, they are cyan.\n\n"
+        "- 1: a.jpg, 1 annotated; random"
+    )
+    assert "a.jpg" not in prompt.canonical
 
 
 def test_distil_prompt() -> None:
