@@ -25,6 +25,8 @@ class BetweenRounds:
     journal: Journal
     model: Recorded
     allowance: Allowance
+    finish: bool = False
+    """Whether a person wants no further round."""
     began: float = field(default_factory=lambda: monotonic())
 
     def used_up(self, number: int) -> str:
@@ -32,6 +34,8 @@ class BetweenRounds:
         event = self.journal.find("stopped", round=number)
         if event is not None:
             reason = str(event["reason"])
+        elif self._is_new and self.finish:
+            reason = "a person ended it"
         elif self._is_new:
             minutes, trials = (monotonic() - self.began) / 60, len(self.journal.events("trial"))
             spent = Spent.of(self.model.transcript, minutes=minutes, trials=trials)

@@ -6,6 +6,7 @@ made, in this run's journal or in the one that is replayed. The lab talks to no 
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -29,7 +30,9 @@ from metricsmith.evaluation.splits import Splits
 from metricsmith.evaluation.trials import Trial, run_trial
 from metricsmith.prompts.shelf import SHELF
 from metricsmith.sandbox import Check, Failure, Limits, Predictions, Sample, check, score
+from metricsmith.sandbox.errors import DataError
 
+from .accepted import card_of, read_metric
 from .contact_sheet import ContactSheet, contact_sheet, readable, tiles
 from .ideas import Idea
 from .journal import Journal
@@ -163,6 +166,25 @@ class Lab:
             table = ScoreTable.of(name, found.level, found.suspicious, found.values, pool)
             write_scores(path, pool, [table])
         return self._keep(table)
+
+    def given(self) -> list[tuple[str, str]]:
+        """Score the metrics that the run was given; return their names and what they say of themselves.
+
+        DataError: a file is no metric, is not what its card was written for, or fails on the pool.
+        """
+        found = []
+        for file in self.settings.metrics:
+            source = read_metric(file)
+            checked = self.check(source)
+            table = self.score(checked.name, source) if checked.name else checked.failure
+            if not checked.accepted or isinstance(table, Failure) or table is None:
+                reason = checked.failure or table
+                raise DataError(
+                    file, f"not a metric that can be used: {reason}", remedy="mend it, or leave it out"
+                )
+            card = card_of(file)
+            found.append((table.metric, card.description if card else _doc(source)))
+        return found
 
     def alike(self, table: ScoreTable) -> dict[str, float]:
         """Return Spearman's rank correlation with every other metric so far, the strongest first."""
@@ -332,6 +354,12 @@ def numbers(trials: Sequence[Trial]) -> Numbers:
         ar100=sum(trial.ar100 for trial in trials) / count,
         changed_pct=100 * sum(trial.changed for trial in trials) / mended if mended else None,
     )
+
+
+def _doc(source: str) -> str:
+    """The first line of the docstring of a metric's class."""
+    classes = [node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)]
+    return (ast.get_docstring(classes[-1]) or "").partition("\n")[0]
 
 
 def _groups(pool: Dataset) -> int:

@@ -49,12 +49,15 @@ class Engineer:
     outcomes: list[Outcome] = field(default_factory=list)
     gains: dict[int, Gain] = field(default_factory=dict)
     """Over the control, by round, where it was measured."""
+    given: list[tuple[str, str]] = field(default_factory=list)
+    """Metrics that the run was given: their names, and what they measure."""
     best: Champion | None = None
     """The best curation so far: the next one must beat it, or build on it."""
 
     def run(self) -> Summary:
         """Play all rounds, as far as the allowance reaches, then look at test once."""
         self.lab.control()
+        self.given = self.lab.given()
         stopped = ""
         for number in range(1, self.lab.settings.rounds + 1):
             if stopped := self.used_up(number):
@@ -83,6 +86,7 @@ class Engineer:
         page = journal_page(self.ideas, self.outcomes, self.best)
         return {
             **page,
+            "given": self.given,
             "control": self.lab.control_numbers,
             "errors": errors_in_words(self.lab.control_errors),
         }

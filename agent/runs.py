@@ -57,8 +57,11 @@ def begin(folder: RunFolder, settings: Settings, model: ModelSettings, console: 
         return _carry_through(folder, settings, data, speaker, Journal(folder.journal), console)
 
 
-def resume(folder: RunFolder, console: Console) -> Summary:
-    """Carry a run through from wherever it stands; a finished one only prints its tables again."""
+def resume(folder: RunFolder, console: Console, *, finish: bool = False) -> Summary:
+    """Carry a run through from wherever it stands; a finished one only prints its tables again.
+
+    `finish`: no further round is begun, so that the run ends with those it has.
+    """
     settings, model = folder.read_settings(), folder.read_model()
     with folder.locked():
         data = _read_data(settings, console)
@@ -68,7 +71,8 @@ def resume(folder: RunFolder, console: Console) -> Summary:
             return _replay(folder, record, settings, data, live_trials=live, console=console)
         facts = {name: value for name, value in model.items() if name != "kind"}
         speaker = open_model(ModelSettings(**facts), folder=folder.manual)
-        return _carry_through(folder, settings, data, speaker, Journal(folder.journal), console)
+        journal = Journal(folder.journal)
+        return _carry_through(folder, settings, data, speaker, journal, console, finish=finish)
 
 
 def multiplier(folder: RunFolder, console: Console) -> Multiplier:
@@ -142,6 +146,8 @@ def _carry_through(
     speaker: LanguageModel,
     journal: Journal,
     console: Console,
+    *,
+    finish: bool = False,
 ) -> Summary:
     with Display(console) as display:
         lab = _lab(folder, settings, data, journal, display)
@@ -160,7 +166,7 @@ def _carry_through(
             with display.paused():
                 console.print(round_table(outcomes, lab.control_numbers, settings.seeds))
 
-        between = BetweenRounds(folder, journal, model, settings.allowance)
+        between = BetweenRounds(folder, journal, model, settings.allowance, finish)
         engineer = Engineer(author, lab, _approver(settings, display), show, between.hear, between.used_up)
         summary = engineer.run()
         write_report(folder, lab, engineer, summary)

@@ -36,6 +36,8 @@ class Settings(BaseModel):
     hints: tuple[str, ...] = ()
     """A person's hints, given when the run began."""
 
+    metrics: tuple[Path, ...] = ()
+    """Metric files whose scores rounds may use from the start."""
     rounds: int = Field(default=6, ge=1, le=1000)
     """How many metrics are tried."""
     budget: float = Field(default=0.25, gt=0, le=1)

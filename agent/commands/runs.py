@@ -118,6 +118,16 @@ def _run(
             "--hint", metavar="TEXT", show_default=False, help="A hint to the model; may be repeated."
         ),
     ] = None,
+    metric: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--metric",
+            metavar="FILE",
+            show_default=False,
+            help="A metric whose scores rounds may use from the start, such as one of "
+            "metrics_generated; may be repeated.",
+        ),
+    ] = None,
     vision: Annotated[
         Vision, typer.Option(help="Show the model a contact sheet; auto: to services, which may refuse it.")
     ] = Vision.auto,
@@ -178,6 +188,7 @@ def _run(
         skip_bad=skip_bad,
         about=about,
         hints=tuple(hint or ()),
+        metrics=tuple(metric or ()),
         rounds=rounds,
         budget=budget,
         seeds=seeds,
@@ -197,11 +208,19 @@ def _run(
     runs.begin(folder, settings, model, console)
 
 
-def _resume(run: Run) -> None:
+def _resume(
+    run: Run,
+    finish: Annotated[
+        bool,
+        typer.Option(
+            "--finish", help="Begin no further round: carry the present one through, then look at test."
+        ),
+    ] = False,
+) -> None:
     """Go on with a run that was stopped; nothing that was paid for or computed is done twice."""
     from .. import runs
 
-    runs.resume(RunFolder(run), console)
+    runs.resume(RunFolder(run), console, finish=finish)
 
 
 def _hint(

@@ -39,6 +39,7 @@ PAGE = {
     "detailed": set(),
     "best": None,
     "families": [],
+    "given": [],
 }
 
 

@@ -26,7 +26,7 @@ from metricsmith.agent.run_folder import RunFolder
 from metricsmith.agent.settings import Settings
 from metricsmith.evaluation.corruption import Harm, write_ledger
 from metricsmith.evaluation.detectors import Detector, KeepingDetector, ProxyDetector, ProxySettings
-from metricsmith.sandbox.errors import RunError, StaleTranscriptError
+from metricsmith.sandbox.errors import DataError, RunError, StaleTranscriptError
 
 TINY = ProxySettings(image_size=64, window=64, steps=4, batch=4, channels=16)
 
@@ -313,6 +313,50 @@ def test_rounds_build_on_the_best_and_use_scores_again(
     again = RunFolder(tmp_path / "again")
     runs.replay(folder, again, live_trials=False, data={}, console=console)
     assert "The replay equals the recorded run" in (tmp_path / "said.txt").read_text()
+
+
+def test_a_person_may_end_a_run_after_the_present_round_and_it_replays(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console: Console
+) -> None:
+    class Interrupted(Scripted):
+        def complete(self, request: Request) -> Response:
+            if request.round == 2 and request.purpose == "write":
+                raise KeyboardInterrupt
+            return super().complete(request)
+
+    with pytest.raises(KeyboardInterrupt):
+        begin(tmp_path / "run", settings, Interrupted(REPLIES), monkeypatch, console)
+    folder = RunFolder(tmp_path / "run")
+    rest = Scripted(REPLIES[5:])
+    monkeypatch.setattr(runs, "open_model", lambda *_, **__: rest)
+    summary = runs.resume(folder, console, finish=True)
+    assert (len(summary.rounds), summary.stopped) == (2, "a person ended it")
+    assert runs.resume(folder, console).stopped == "a person ended it", "it stays ended"
+    again = RunFolder(tmp_path / "again")
+    assert runs.replay(folder, again, live_trials=False, data={}, console=console).stopped == summary.stopped
+
+
+def test_a_run_may_start_from_metrics(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console: Console
+) -> None:
+    file = tmp_path / "box_area.py"
+    file.write_text(GOOD)
+    started = settings.model_copy(update={"rounds": 1, "metrics": (file,)})
+    model = Scripted([idea("Both", "relabel", 0.5, reuse=["BoxArea"]), LESSON])
+    folder = begin(tmp_path / "run", started, model, monkeypatch, console)
+    assert "- `BoxArea`: Area of each box; low means tiny." in model.requests[0].messages[1].content
+    (judged,) = (event for event in read_events(folder.journal) if event["event"] == "judged")
+    assert (judged["parts"], judged["alike"]) == (["relabel 50 % by Both"], {"BoxArea": 1.0})
+
+
+def test_a_file_that_is_no_metric_stops_the_run_before_anything_is_asked(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console: Console
+) -> None:
+    file = tmp_path / "wrong.py"
+    file.write_text(WRONG_AXIS)
+    started = settings.model_copy(update={"rounds": 1, "metrics": (file,)})
+    with pytest.raises(DataError, match=r"wrong\.py: not a metric that can be used: Failed in stage"):
+        begin(tmp_path / "run", started, Scripted([]), monkeypatch, console)
 
 
 def test_a_model_that_sees_gets_a_contact_sheet_and_the_run_replays(

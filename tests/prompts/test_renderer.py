@@ -148,6 +148,7 @@ NO_PAGE = {
     "detailed": set(),
     "best": None,
     "families": [],
+    "given": [],
 }
 
 
@@ -220,6 +221,18 @@ def test_brainstorm_prompt_that_improves_without_a_reference() -> None:
     briefing = {**BRIEFING, "has_reference": False}
     prompt = render("brainstorm", **briefing, **NO_PAGE, mode="improve", hints=[], insights=None)
     assert "relabel" not in prompt.text
+
+
+def test_brainstorm_prompt_with_metrics_at_hand() -> None:
+    page = {**NO_PAGE, "given": [("BoxArea", "The area of each box."), ("BoxWidth", "The width.")]}
+    prompt = render("brainstorm", **BRIEFING, **page, mode="improve", hints=[], insights=None)
+    before = prompt.text.split("## What was tried before\n\n")[1].split("\n\n## What a metric can see")[0]
+    assert before == (
+        "Nothing yet: this is the first round.\n\n"
+        "Metrics that were given, with scores to use again:\n"
+        "- `BoxArea`: The area of each box.\n"
+        "- `BoxWidth`: The width."
+    )
 
 
 def test_brainstorm_prompt_with_a_contact_sheet() -> None:
