@@ -104,8 +104,10 @@ class Zygote:
                 socket.send_fds(self._socket, [REQUEST.pack(flags, memory, cpu)], fds)
                 packet, received, _, _ = socket.recv_fds(self._socket, REPLY.size, 1)
             except OSError as error:
+                self._end()  # dying, and perhaps not yet to be waited for
                 raise SandboxError(f"the process for metrics does not answer: {error}; try again") from error
         if not packet:
+            self._end()
             raise SandboxError("the process for metrics has died; try again")
         pid, number = REPLY.unpack(packet)
         if pid == 0:
@@ -141,6 +143,17 @@ def zygote() -> Zygote:
         return _current
 
 
+def _fork(flags: int, memory: int, cpu: int, fds: Sequence[int]) -> tuple[int, int]:
+    """`Zygote.fork` of this process's zygote; of a new one if the first was dying when it was asked."""
+    first = zygote()
+    try:
+        return first.fork(flags, memory, cpu, fds)
+    except SandboxError:
+        if first.alive:
+            raise
+        return zygote().fork(flags, memory, cpu, fds)
+
+
 def _close() -> None:
     if _current is not None:
         _current.close()
@@ -167,9 +180,7 @@ class Child:
                 raise SandboxError(
                     f"cannot start a process for a metric: {error}; close other programs"
                 ) from error
-            self._pid, self._pidfd = zygote().fork(
-                flags, memory, cpu, (control.fileno(), results, output, status)
-            )
+            self._pid, self._pidfd = _fork(flags, memory, cpu, (control.fileno(), results, output, status))
             ours.callback(os.close, self._pidfd)
             self._ours = ours.pop_all()
         self._status: int | None = None

@@ -67,8 +67,8 @@ def test_the_lines_on_disk(path: Path) -> None:
         "key": request("mAP ⟨map⟩").key,
         "request": {
             "messages": [
-                {"role": "system", "content": "You are an engineer.", "canonical": ""},
-                {"role": "user", "content": "mAP 0.3", "canonical": "mAP ⟨map⟩"},
+                {"role": "system", "content": "You are an engineer.", "canonical": "", "pictures": []},
+                {"role": "user", "content": "mAP 0.3", "canonical": "mAP ⟨map⟩", "pictures": []},
             ],
             "json_mode": False,
         },

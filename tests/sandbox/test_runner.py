@@ -237,6 +237,17 @@ def test_killed_zygote_fails_its_metrics_and_is_replaced() -> None:
     assert zygote() is not first
 
 
+def test_zygote_that_is_dying_when_asked_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dead, but not yet to be waited for: its socket is closed while it still seems alive."""
+    first = zygote()
+    monkeypatch.setattr(type(first), "alive", property(lambda self: self._process.returncode is None))
+    os.kill(first.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, first.pid, os.WEXITED | os.WNOWAIT)
+    assert first.alive
+    assert isinstance(score({"count": FULL["count"]}, scenes(3), total=3)["count"], Scores)
+    assert zygote() is not first
+
+
 def children_of(pid: int) -> list[str]:
     try:
         return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
