@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from metricsmith.evaluation.card import describe
+from metricsmith.evaluation.card_markdown import to_markdown
 from metricsmith.evaluation.curation import Curation, Step, compose, relabel_at_random
 from metricsmith.evaluation.dataset import Dataset, Image
 from metricsmith.evaluation.detectors import Detector, Job, train_ahead
@@ -92,7 +93,7 @@ class Lab:
         if self.folder.card.exists():
             card = self.folder.card.read_text(encoding="utf-8")
         else:
-            card = describe(self.splits.pool, about=self.settings.about, progress=self.progress).to_markdown()
+            card = to_markdown(describe(self.splits.pool, about=self.settings.about, progress=self.progress))
             write_atomic(self.folder.card, card)
         pool = self.splits.pool
         sizes = [(image.width, image.height) for image in pool.images]

@@ -1,7 +1,7 @@
 """The dataset card: what a careful engineer would look up about a data set before judging its labels.
 
-`describe` measures, `Card.to_markdown` shows. The card states facts and draws no conclusions; no
-reference is used, so it cannot say which labels are wrong.
+`describe` measures; `card_facts.Card` is what it finds, and `card_markdown` shows it. The card states facts
+and draws no conclusions; no reference is used, so it cannot say which labels are wrong.
 """
 
 from __future__ import annotations
@@ -11,64 +11,22 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
 
 from metricsmith.sandbox.errors import DataError
 
 from .card_boxes import SHAPE, BoxFacts, box_facts, count_changes
-from .card_facts import ClassFacts, Comparison, Extreme, GroupFacts, Motion, Profile, Spread
-from .card_markdown import render
+from .card_facts import Card, ClassFacts, Comparison, Extreme, GroupFacts, Motion, Profile, Spread
 from .card_pixels import COLOURS, FEATURES, PixelFacts, pixel_facts
 from .dataset import Dataset
 from .pixels import load_rgb
 from .progress import Progress, silent
 from .samples import neighbours, sample_ids
 
-__all__ = ["Card", "describe"]
+__all__ = ["describe"]
 
 Floats = npt.NDArray[np.float64]
 _DETAILED = 4
 """How many classes, the most frequent, are described one by one."""
-
-
-class Card(BaseModel):
-    """Facts about a data set, for a language model and for people."""
-
-    model_config = ConfigDict(frozen=True)
-
-    name: str
-    about: str
-    """What the user says about the data; may be empty."""
-    images: int
-    boxes: int
-    """All boxes, those left out below too."""
-    sizes: dict[str, int]
-    """How many images have each size, such as `640×480`, the most frequent first."""
-    groups: GroupFacts | None
-    """None where no image belongs to a video."""
-    boxes_per_image: Spread
-    without_boxes: float
-    """The share of images without any box."""
-    crowds: int
-    """Boxes around a crowd; they are left out below."""
-    without_area: int
-    """Boxes without width or height within the image; they are left out below."""
-    skipped: int
-    """Items of the source that the reader left out as unusable."""
-    measured_images: int
-    """How many images, drawn at random and spread over the videos, all facts about pixels are from."""
-    seed: int
-    """What they were drawn with."""
-    whole_image: dict[str, Spread]
-    """The `card_pixels.FEATURES` of whole images."""
-    classes: tuple[ClassFacts, ...]
-    """The most frequent classes in detail, the most frequent first."""
-    other_classes: dict[str, int]
-    """How many boxes each of the other classes has, the most frequent first."""
-
-    def to_markdown(self) -> str:
-        """The card as text, good for a terminal and for a prompt."""
-        return render(self)
 
 
 def describe(

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["ClassFacts", "Comparison", "Extreme", "GroupFacts", "Motion", "Profile", "Spread"]
+__all__ = ["Card", "ClassFacts", "Comparison", "Extreme", "GroupFacts", "Motion", "Profile", "Spread"]
 
 
 class _Facts(BaseModel):
@@ -125,3 +125,37 @@ class ClassFacts(_Facts):
     motion: Motion | None
     """None where no box has a previous frame."""
     extremes: tuple[Extreme, ...]
+
+
+class Card(_Facts):
+    """Facts about a data set, for a language model and for people."""
+
+    name: str
+    about: str
+    """What the user says about the data; may be empty."""
+    images: int
+    boxes: int
+    """All boxes, those left out below too."""
+    sizes: dict[str, int]
+    """How many images have each size, such as `640×480`, the most frequent first."""
+    groups: GroupFacts | None
+    """None where no image belongs to a video."""
+    boxes_per_image: Spread
+    without_boxes: float
+    """The share of images without any box."""
+    crowds: int
+    """Boxes around a crowd; they are left out below."""
+    without_area: int
+    """Boxes without width or height within the image; they are left out below."""
+    skipped: int
+    """Items of the source that the reader left out as unusable."""
+    measured_images: int
+    """How many images, drawn at random and spread over the videos, all facts about pixels are from."""
+    seed: int
+    """What they were drawn with."""
+    whole_image: dict[str, Spread]
+    """The `card_pixels.FEATURES` of whole images."""
+    classes: tuple[ClassFacts, ...]
+    """The most frequent classes in detail, the most frequent first."""
+    other_classes: dict[str, int]
+    """How many boxes each of the other classes has, the most frequent first."""

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING
 
-from .card_facts import ClassFacts, Motion, Spread
+from .card_facts import Card, ClassFacts, Motion, Spread
 from .card_pixels import BANDS
 
-if TYPE_CHECKING:
-    from .card import Card
-
-__all__ = ["number", "render"]
+__all__ = ["number", "to_markdown"]
 
 _ENDS = ("least", "5 %", "25 %", "median", "75 %", "95 %", "greatest")
 _LISTED = 30
@@ -37,7 +33,7 @@ def number(value: float) -> str:
     return "0" if text in ("-0", "") else text
 
 
-def render(card: Card) -> str:
+def to_markdown(card: Card) -> str:
     """The whole card, ending in a newline."""
     blocks = [f"# Dataset card: {card.name}"]
     if card.about:

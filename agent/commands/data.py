@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from metricsmith.evaluation.card import describe
+from metricsmith.evaluation.card_markdown import to_markdown
 from metricsmith.evaluation.corruption import Rates, corrupt, write_ledger
 from metricsmith.evaluation.readers import read_dataset
 from metricsmith.evaluation.splits import split_by_group
@@ -43,7 +44,7 @@ def _describe(
         )
         card = describe(dataset, about=about, progress=display.progress)
     console.print(
-        card.model_dump_json(indent=2) if as_json else card.to_markdown(),
+        card.model_dump_json(indent=2) if as_json else to_markdown(card),
         soft_wrap=True,
         highlight=False,
         markup=False,

@@ -5,9 +5,9 @@ import cv2
 import numpy as np
 import pytest
 
-from metricsmith.evaluation.card import Card, describe
-from metricsmith.evaluation.card_facts import Spread
-from metricsmith.evaluation.card_markdown import number
+from metricsmith.evaluation.card import describe
+from metricsmith.evaluation.card_facts import Card, Spread
+from metricsmith.evaluation.card_markdown import number, to_markdown
 from metricsmith.evaluation.dataset import Box, Dataset, Image, Skipped
 from metricsmith.evaluation.readers import read_dataset
 from metricsmith.sandbox.errors import DataError
@@ -48,7 +48,7 @@ def test_card_makes_black_and_white_and_the_loose_boxes_plain(tmp_path):
 
 
 def test_card_as_text_has_every_fact_and_nothing_else_to_say(tmp_path):
-    text = describe(pandas(tmp_path), about="Giant pandas, 2023.").to_markdown()
+    text = to_markdown(describe(pandas(tmp_path), about="Giant pandas, 2023."))
     assert text.startswith("# Dataset card: pandas\n\nGiant pandas, 2023.\n\n- 12 images, 12 boxes.")
     assert "Boxes an image: 1 to 1, median 1; 0 % of the images have none." in text
     assert "1 video of 12 to 12 frames (median 12); from a frame to the next its number grows by 1" in text
@@ -67,7 +67,7 @@ def test_card_survives_json(tmp_path):
 
 
 def test_tables_have_as_many_cells_as_their_heads(tmp_path):
-    blocks = describe(pandas(tmp_path)).to_markdown().split("\n\n")
+    blocks = to_markdown(describe(pandas(tmp_path))).split("\n\n")
     tables = [block.splitlines() for block in blocks if block.startswith("|")]
     assert len(tables) == 6
     assert all(len({line.count("|") for line in table}) == 1 for table in tables)
@@ -79,7 +79,7 @@ def test_data_set_without_any_box(tmp_path):
     assert card.classes == ()
     assert card.other_classes == {"panda": 0}
     assert card.without_boxes == 1
-    assert "100 % of the images have none" in card.to_markdown()
+    assert "100 % of the images have none" in to_markdown(card)
 
 
 def test_one_still_with_a_box_of_one_pixel_and_one_of_full_size(tmp_path):
@@ -90,7 +90,7 @@ def test_one_still_with_a_box_of_one_pixel_and_one_of_full_size(tmp_path):
     assert card.groups is None
     assert card.classes[0].motion is None
     assert card.classes[0].measured == 2
-    assert "No videos" in card.to_markdown()
+    assert "No videos" in to_markdown(card)
 
 
 def test_one_still_with_only_a_box_of_full_size_has_no_ring_to_compare_with(tmp_path):
@@ -98,7 +98,7 @@ def test_one_still_with_only_a_box_of_full_size_has_no_ring_to_compare_with(tmp_
     image = replace(dataset.images[0], boxes=(Box(2, 0, (0.0, 0.0, 160.0, 120.0)),))
     card = describe(dataset.with_images([image]))
     assert card.classes[0].pixels["black"].ring is None
-    text = card.to_markdown()
+    text = to_markdown(card)
     assert "| – |" in text
     assert "Colours in the ring: –." in text
 
@@ -112,7 +112,7 @@ def test_classes_come_by_frequency_and_the_rest_is_counted(tmp_path):
     card = describe(replace(dataset, images=images, class_names=names))
     assert [facts.name for facts in card.classes] == ["f", "a", "b", "d"]
     assert card.other_classes == {"c": 1, "e": 0}
-    assert "Classes not described below: c (1), e (0)." in card.to_markdown()
+    assert "Classes not described below: c (1), e (0)." in to_markdown(card)
 
 
 def test_crowds_empty_boxes_and_skipped_items_are_counted(tmp_path):
@@ -126,7 +126,7 @@ def test_crowds_empty_boxes_and_skipped_items_are_counted(tmp_path):
     card = describe(replace(dataset, images=(image,), skipped=(Skipped(tmp_path, None, "broken"),)))
     assert (card.boxes, card.crowds, card.without_area, card.skipped) == (3, 1, 1, 1)
     assert card.classes[0].boxes == 1
-    assert "1 crowd box, 1 box without area" in card.to_markdown()
+    assert "1 crowd box, 1 box without area" in to_markdown(card)
 
 
 def test_only_the_drawn_images_are_decoded_and_the_card_says_so(tmp_path):
@@ -135,7 +135,7 @@ def test_only_the_drawn_images_are_decoded_and_the_card_says_so(tmp_path):
     card = describe(dataset, images=3, seed=7, progress=lambda what, done, total: seen.append((done, total)))
     assert (card.measured_images, card.classes[0].measured, card.classes[0].boxes) == (3, 3, 12)
     assert seen == [(0, 3), (1, 3), (2, 3), (3, 3)]
-    assert "from 3 images drawn at random (seed 7)" in card.to_markdown()
+    assert "from 3 images drawn at random (seed 7)" in to_markdown(card)
     assert describe(dataset, images=3, seed=7) == card
 
 
@@ -147,7 +147,7 @@ def test_class_with_boxes_in_no_drawn_image_has_no_pixels(tmp_path):
     card = describe(dataset.with_images(images), images=1)
     assert card.classes[0].measured == 0
     assert card.classes[0].profile is None
-    assert "Pixels of" not in card.to_markdown()
+    assert "Pixels of" not in to_markdown(card)
 
 
 def test_empty_data_set_is_named(tmp_path):
@@ -194,7 +194,7 @@ def test_airplane_card_is_compact_and_quick(real_data):
     assert time.process_time() - start < 10
     (airplane,) = card.classes
     assert card.groups.count == 59
-    assert len(card.to_markdown()) < 5200
+    assert len(to_markdown(card)) < 5200
     outer, centre = airplane.profile.distance[3], airplane.profile.distance[0]
     assert outer.median < centre.median / 4, "the boxes are a little loose"
     assert airplane.edge_span["width"].median < 0.8
