@@ -160,7 +160,7 @@ def test_the_recorded_runs_have_stats(
 ) -> None:
     status, said = call(monkeypatch, capsys, "stats", *sorted((ROOT / "agent" / "recordings").iterdir()))
     assert status == 0
-    for text in ("valid at the first try", "4 kept", "unknown: the provider did not say"):
+    for text in ("valid at the first try", "3 kept", "unknown: the provider did not say"):
         assert text in said
 
 
@@ -169,7 +169,7 @@ def run(tmp_path: Path) -> RunFolder:
     """A run that kept one metric."""
     folder = RunFolder(tmp_path / "pandas")
     folder.create(Settings(data=tmp_path), {"kind": "live"})
-    source = ROOT / "metrics_generated" / "UnexplainedConfidence.py"
+    source = ROOT / "metrics_generated" / "LoosenessDeviation.py"
     card = card_of(source)
     assert card is not None
     folder.metrics.mkdir()
@@ -185,16 +185,16 @@ def test_a_kept_metric_is_promoted_with_its_card(
     library = tmp_path / "library"
     for _ in range(2):  # promoting it again changes nothing
         status, said = call(
-            monkeypatch, capsys, "promote", run.path, "UnexplainedConfidence", "--library", library
+            monkeypatch, capsys, "promote", run.path, "LoosenessDeviation", "--library", library
         )
-        assert (status, said.strip()) == (0, str(library / "UnexplainedConfidence.py"))
-    card = card_of(library / "UnexplainedConfidence.py")
+        assert (status, said.strip()) == (0, str(library / "LoosenessDeviation.py"))
+    card = card_of(library / "LoosenessDeviation.py")
     assert isinstance(card, MetricCard)
-    assert "class UnexplainedConfidence" in read_metric(library / "UnexplainedConfidence.py")
+    assert "class LoosenessDeviation" in read_metric(library / "LoosenessDeviation.py")
     status, said = call(monkeypatch, capsys, "metrics", "--library", library)
-    assert "UnexplainedConfidence" in said
+    assert "LoosenessDeviation" in said
     assert "relabel 40 %" in said
-    status, said = call(monkeypatch, capsys, "metrics", "UnexplainedConfidence", "--library", library)
+    status, said = call(monkeypatch, capsys, "metrics", "LoosenessDeviation", "--library", library)
     assert "sha256: " + card.sha256 in said
     assert "def measure" in said
 
@@ -210,7 +210,7 @@ def test_a_metric_that_is_not_there_is_one_line(
     words = [run.path, "Other"] if command == "promote" else ["Other"]
     status, said = call(monkeypatch, capsys, command, *words, "--library", tmp_path / "library")
     assert status == 1
-    expected = "it kept: UnexplainedConfidence" if command == "promote" else "Other.py: No such file"
+    expected = "it kept: LoosenessDeviation" if command == "promote" else "Other.py: No such file"
     assert expected in said
     assert len(said.splitlines()) == 1
 
@@ -220,11 +220,9 @@ def test_another_metric_of_the_name_is_not_overwritten(
 ) -> None:
     library = tmp_path / "library"
     library.mkdir()
-    (library / "UnexplainedConfidence.py").write_text("mine")
-    status, said = call(
-        monkeypatch, capsys, "promote", run.path, "UnexplainedConfidence", "--library", library
-    )
-    assert (status, (library / "UnexplainedConfidence.py").read_text()) == (1, "mine")
+    (library / "LoosenessDeviation.py").write_text("mine")
+    status, said = call(monkeypatch, capsys, "promote", run.path, "LoosenessDeviation", "--library", library)
+    assert (status, (library / "LoosenessDeviation.py").read_text()) == (1, "mine")
     assert "there is another metric of this name" in said
 
 
