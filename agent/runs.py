@@ -120,8 +120,9 @@ def _replay(
         raise RunError(f"{record.path}: no journal to replay")
     speaker = Replay(record.transcript, strict=not live_trials)
     if live_trials:
-        # The transcript holds the code of the ideas that were tried then, whatever this run would choose.
-        journal = Journal(folder.journal, record=recorded, recorded_kinds={"idea"})
+        # The transcript holds the code of the ideas that were tried then, whatever this run would choose, and
+        # no answers beyond the round in which that run was stopped.
+        journal = Journal(folder.journal, record=recorded, recorded_kinds={"idea", "stopped"})
         summary = _carry_through(folder, settings, data, speaker, journal, console)
         _tell_differences(recorded, read_events(folder.journal), console)
         return summary

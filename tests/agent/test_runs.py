@@ -332,8 +332,10 @@ def test_a_person_may_end_a_run_after_the_present_round_and_it_replays(
     summary = runs.resume(folder, console, finish=True)
     assert (len(summary.rounds), summary.stopped) == (2, "a person ended it")
     assert runs.resume(folder, console).stopped == "a person ended it", "it stays ended"
-    again = RunFolder(tmp_path / "again")
-    assert runs.replay(folder, again, live_trials=False, data={}, console=console).stopped == summary.stopped
+    for live in (False, True):
+        again = RunFolder(tmp_path / f"again-{live}")
+        replayed = runs.replay(folder, again, live_trials=live, data={}, console=console)
+        assert (len(replayed.rounds), replayed.stopped) == (2, summary.stopped)
 
 
 def test_a_run_may_start_from_metrics(
