@@ -52,16 +52,19 @@ class ContactSheet:
 
 
 def contact_sheet(chosen: list[Tile]) -> ContactSheet:
-    """Draw the tiles in rows of four, numbered from 1. DataError: an image cannot be read."""
+    """Draw the tiles in rows of four, numbered from 1; those whose file cannot be read are left out."""
+    drawn = [(tile, pixels) for tile in chosen if (pixels := _drawn(tile)) is not None]
     width, height = TILE
-    rows = -(-len(chosen) // COLUMNS)
-    sheet = np.full((max(rows, 1) * height, COLUMNS * width, 3), 32, np.uint8)
+    rows = max(-(-len(drawn) // COLUMNS), 1)
+    sheet = np.full((rows * height, COLUMNS * width, 3), 32, np.uint8)
     lines = []
-    for number, tile in enumerate(chosen, start=1):
+    for number, (tile, pixels) in enumerate(drawn, start=1):
         top, left = (number - 1) // COLUMNS * height, (number - 1) % COLUMNS * width
-        sheet[top : top + height, left : left + width] = _drawn(tile, number)
-        boxes = len(tile.image.boxes)
-        lines.append(f"- {number}: {tile.image.file_name}, {boxes} annotated; {tile.why}")
+        cell = sheet[top : top + height, left : left + width]
+        cell[: len(pixels), : pixels.shape[1]] = pixels
+        cv2.rectangle(cell, (0, 0), (14 + 12 * len(str(number)), 24), (0, 0, 0), -1)
+        cv2.putText(cell, str(number), (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.6, _WHITE, 1, cv2.LINE_AA)
+        lines.append(f"- {number}: {tile.image.file_name}, {len(tile.image.boxes)} annotated; {tile.why}")
     done, data = cv2.imencode(".jpg", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])
     assert done, "a JPEG of eight bits and three channels can always be written"
     return ContactSheet(data.tobytes(), "\n".join(lines))
@@ -106,22 +109,25 @@ def contradiction(image: Image, predictions: Predictions) -> float:
     return float(max(badly, predictions.scores[sure][free].max(initial=0.0)))
 
 
-def _drawn(tile: Tile, number: int) -> npt.NDArray[np.uint8]:
+def _drawn(tile: Tile) -> npt.NDArray[np.uint8] | None:
+    """The image with its boxes, no larger than a tile; None where it cannot be read."""
+    try:
+        pixels = load_rgb(tile.image.path)
+    except DataError:
+        return None
     width, height = TILE
-    pixels = load_rgb(tile.image.path)
     scale = min(width / pixels.shape[1], height / pixels.shape[0])
-    size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
+    size = (
+        min(max(1, round(pixels.shape[1] * scale)), width),
+        min(max(1, round(pixels.shape[0] * scale)), height),
+    )
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     small = cv2.resize(pixels, size, interpolation=how).astype(np.uint8, copy=False)
     if tile.predictions is not None:
         sure = tile.predictions.boxes[tile.predictions.scores >= SURE]
         _boxes(small, sure * np.float32(scale), _CYAN)
     _boxes(small, clipped_xyxy(tile.image) * np.float32(scale), _YELLOW)
-    canvas = np.full((height, width, 3), 32, np.uint8)
-    canvas[: size[1], : size[0]] = small[:height, :width]
-    cv2.rectangle(canvas, (0, 0), (14 + 12 * len(str(number)), 24), (0, 0, 0), -1)
-    cv2.putText(canvas, str(number), (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.6, _WHITE, 1, cv2.LINE_AA)
-    return canvas
+    return small
 
 
 def _boxes(
@@ -129,16 +135,3 @@ def _boxes(
 ) -> None:
     for x1, y1, x2, y2 in np.rint(boxes).astype(int).tolist():
         cv2.rectangle(pixels, (x1, y1), (x2, y2), colour, 2)
-
-
-def readable(chosen: list[Tile]) -> list[Tile]:
-    """Those whose files can be read: a sheet must not fail because of one picture."""
-
-    def opens(tile: Tile) -> bool:
-        try:
-            load_rgb(tile.image.path)
-        except DataError:
-            return False
-        return True
-
-    return [tile for tile in chosen if opens(tile)]

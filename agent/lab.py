@@ -34,7 +34,7 @@ from metricsmith.sandbox import Check, Failure, Limits, Predictions, Sample, che
 from metricsmith.sandbox.errors import DataError
 
 from .accepted import card_of, read_metric
-from .contact_sheet import ContactSheet, contact_sheet, readable, tiles
+from .contact_sheet import ContactSheet, contact_sheet, tiles
 from .ideas import Idea
 from .journal import Journal
 from .outcome import Numbers
@@ -279,8 +279,7 @@ class Lab:
         if self.settings.vision != "on":
             return None
         latest = next(reversed(self.tables.values()), None)
-        chosen = readable(tiles(self.splits.pool, self.predictions, latest, self.settings.seed))
-        sheet = contact_sheet(chosen)
+        sheet = contact_sheet(tiles(self.splits.pool, self.predictions, latest, self.settings.seed))
         write_atomic(self.folder.sheets / f"round-{number}.jpg", sheet.jpeg)
         return sheet
 
