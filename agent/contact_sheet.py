@@ -30,6 +30,8 @@ TILE = (320, 240)
 """Width and height of a tile in pixels; four make 1280."""
 SURE = 0.3
 """Predictions of a lower confidence are neither drawn nor counted."""
+SPARE = 2
+"""How many predictions are drawn beyond the number of annotated boxes: more would hide the image."""
 _YELLOW, _CYAN, _WHITE = (255, 220, 0), (0, 220, 255), (255, 255, 255)
 
 
@@ -125,7 +127,7 @@ def _drawn(tile: Tile) -> npt.NDArray[np.uint8] | None:
     small = cv2.resize(pixels, size, interpolation=how).astype(np.uint8, copy=False)
     if tile.predictions is not None:
         sure = tile.predictions.boxes[tile.predictions.scores >= SURE]
-        _boxes(small, sure * np.float32(scale), _CYAN)
+        _boxes(small, sure[: len(tile.image.boxes) + SPARE] * np.float32(scale), _CYAN)
     _boxes(small, clipped_xyxy(tile.image) * np.float32(scale), _YELLOW)
     return small
 
