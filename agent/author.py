@@ -7,12 +7,13 @@ reason. Nothing here trains or scores.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
+from metricsmith.evaluation.scores import ScoreTable
 from metricsmith.prompts import Prompt, render
 from metricsmith.sandbox import Check
 from metricsmith.sandbox.errors import ModelError
@@ -79,7 +80,7 @@ class Author:
         number: int,
         mode: Mode,
         tried: Sequence[Idea],
-        scored: Collection[str],
+        scored: Mapping[str, ScoreTable],
         sheet: ContactSheet | None = None,
         **page: Any,
     ) -> Idea:

@@ -22,8 +22,6 @@ class Champion:
 
     round: int
     steps: tuple[Step, ...]
-    map_pct: float
-    """Its gain in mAP over the control, on val."""
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ class Engineer:
         mode = mode_of(number, [past.mode for past in self.outcomes], bool(self.lab.tables), settings.seed)
         self.author.hints.extend(self.hear(number))
         sheet = self.lab.contact_sheet(number)
-        idea = self.author.propose(number, mode, self.ideas, list(self.lab.tables), sheet, **self.page())
+        idea = self.author.propose(number, mode, self.ideas, self.lab.tables, sheet, **self.page())
         candidate, decision = self.code(number, idea)
         outcome, facts = self.measure(number, mode, idea, candidate, decision)
         taught = self.author.reflect(number, idea, facts)
@@ -154,7 +154,7 @@ class Engineer:
             **{name: Versus.of(gained, numbers(found.rivals[name])) for name, gained in found.gains.items()},
         )
         if outcome.verdict == "kept":
-            self.best = Champion(number, steps, outcome.map_gain_pct or 0.0)
+            self.best = Champion(number, steps)
             if candidate.source:
                 self._accept(idea, candidate, outcome)
         return outcome, {**told(outcome), "rows": len(table.values), "scores": spread(table)}

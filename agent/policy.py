@@ -9,13 +9,16 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
+from metricsmith.evaluation.curation import Step, refuse_useless
+from metricsmith.evaluation.scores import ScoreTable
 from metricsmith.prompts.shelf import NEW
+from metricsmith.sandbox.errors import DataError
 
 from .ideas import Idea
 
@@ -53,12 +56,14 @@ class Choice:
     """The name and the reason, in the order of the answer."""
 
 
-def choose(ideas: Iterable[Idea], mode: Mode, tried: Sequence[Idea], scored: Collection[str]) -> Choice:
+def choose(
+    ideas: Iterable[Idea], mode: Mode, tried: Sequence[Idea], scored: Mapping[str, ScoreTable]
+) -> Choice:
     """Return the first idea that is new and of the kind that the round is for; else the first that is new.
 
-    `tried`: the ideas of earlier rounds; `scored`: the metrics that can be used again. A round that explores
-    wants a family that was not tried; one that improves wants an idea on top of the best curation, one of
-    earlier metrics, or one of a family that was tried.
+    `tried`: the ideas of earlier rounds; `scored`: the scores that can be used again, by metric. A round that
+    explores wants a family that was not tried; one that improves wants an idea on top of the best curation,
+    one of earlier metrics, or one of a family that was tried.
     """
     families = {idea.family for idea in tried} - {NEW}
     passed_over: list[tuple[str, str]] = []
@@ -91,12 +96,17 @@ def similarity(first: Idea, second: Idea) -> float:
     return shared / size if size else 0.0
 
 
-def _unusable(idea: Idea, tried: Sequence[Idea], scored: Collection[str]) -> str:
+def _unusable(idea: Idea, tried: Sequence[Idea], scored: Mapping[str, ScoreTable]) -> str:
     """Why an idea cannot be tried, or an empty string."""
-    if any(idea.name == past.name for past in tried):
+    if idea.name in scored or any(idea.name == past.name for past in tried):
         return "the name was used before"
     if missing := [name for name in idea.reuse if name not in scored]:
         return f"there are no scores of {missing[0]}"
+    if len(idea.reuse) == 1:
+        try:
+            refuse_useless(Step(scored[idea.reuse[0]], idea.strategy))
+        except DataError as error:
+            return str(error)
     if not idea.reuse:
         for past in tried:
             if not past.reuse and similarity(idea, past) >= SAME_TEXT:

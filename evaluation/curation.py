@@ -21,7 +21,7 @@ from .dataset import Dataset, Image
 from .draws import control_draw, permutation, spread
 from .scores import ScoreTable, combined
 
-__all__ = ["Curation", "Kind", "Step", "Strategy", "compose", "curate", "relabel_at_random"]
+__all__ = ["Curation", "Kind", "Step", "Strategy", "compose", "curate", "refuse_useless", "relabel_at_random"]
 
 Id = int | str
 Kind = Literal["filter", "filter_boxes", "stratify", "relabel"]
@@ -128,7 +128,7 @@ def compose(
     KeyError if an image has no score.
     """
     for step in steps:
-        _refuse_useless(step)
+        refuse_useless(step)
 
     def of(kind: Kind) -> list[Step]:
         return [step for step in steps if step.strategy.kind == kind]
@@ -191,7 +191,7 @@ def _pick(pool: Dataset, ids: Iterable[Id]) -> tuple[Image, ...]:
     return pool.subset(ids).images
 
 
-def _refuse_useless(step: Step) -> None:
+def refuse_useless(step: Step) -> None:
     """DataError: the scores give the strategy nothing to go by."""
     kind = step.strategy.kind
     if kind != "stratify" and step.table.suspicious == "none":
@@ -219,7 +219,7 @@ def _left_out(ids: Sequence[Id], filters: Sequence[Step], most: int) -> tuple[Id
 
 def _doubted_boxes(step: Step) -> set[Id]:
     """The ids of the most suspicious share of all boxes of the pool."""
-    assert step.table.box_ids is not None, "checked in _refuse_useless"
+    assert step.table.box_ids is not None, "checked in refuse_useless"
     doubt = dict(zip(step.table.box_ids, step.table.suspicion().tolist(), strict=True))
     order = sorted(permutation(step.table.box_ids, _TIES), key=lambda box: -doubt[box])
     return set(order[: round(step.strategy.fraction * len(order))])

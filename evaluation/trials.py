@@ -1,7 +1,7 @@
 """Trials, and what a curation gains over an equal-size random sample.
 
-Which trials to run, and how many, is not decided
-here; nor is what a training set consists of: see `curation` and `draws`.
+Which trials to run, and how many, is not decided here; nor is what a training set consists of: see
+`curation` and `draws`.
 """
 
 from __future__ import annotations

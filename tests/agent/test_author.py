@@ -6,12 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from scripted import GOOD, IDEA, WRONG_AXIS, Scripted, block
 
 from metricsmith.agent.author import Author
 from metricsmith.agent.ideas import Idea
 from metricsmith.agent.journal import Journal
+from metricsmith.evaluation.scores import ScoreTable
 from metricsmith.prompts.shelf import SHELF
 from metricsmith.sandbox import check
 from metricsmith.sandbox.errors import ModelError
@@ -51,7 +53,7 @@ def author(tmp_path: Path, *replies: str, **facts: Any) -> tuple[Author, Scripte
 
 def test_proposed_idea_is_checked_and_journalled(tmp_path: Path) -> None:
     writer, model = author(tmp_path, json.dumps({"ideas": [IDEA]}))
-    idea = writer.propose(1, "explore", [], [], **PAGE)
+    idea = writer.propose(1, "explore", [], {}, **PAGE)
     assert idea == Idea.model_validate(IDEA)
     assert idea.plan == "filter 20 %"
     assert [event["event"] for event in writer.journal.events()] == ["proposed", "idea"]
@@ -61,7 +63,7 @@ def test_proposed_idea_is_checked_and_journalled(tmp_path: Path) -> None:
 def test_unusable_idea_is_sent_back_with_the_reason(tmp_path: Path) -> None:
     bad = {**IDEA, "suspicious": "none"}
     writer, model = author(tmp_path, json.dumps({"ideas": [bad]}), json.dumps({"ideas": [IDEA]}))
-    assert writer.propose(1, "explore", [], [], **PAGE).name == "BoxArea"
+    assert writer.propose(1, "explore", [], {}, **PAGE).name == "BoxArea"
     again = model.requests[1]
     assert (again.attempt, [m.role for m in again.messages]) == (2, ["system", "user", "assistant", "user"])
     assert again.messages[3].content == (
@@ -73,7 +75,7 @@ def test_unusable_idea_is_sent_back_with_the_reason(tmp_path: Path) -> None:
 def test_name_of_an_earlier_metric_is_not_taken_again(tmp_path: Path) -> None:
     other = {**IDEA, "name": "BoxPerimeter", "description": "The sum of all sides of each box."}
     writer, _ = author(tmp_path, json.dumps({"ideas": [IDEA, other]}))
-    assert writer.propose(2, "explore", [Idea.model_validate(IDEA)], [], **PAGE).name == "BoxPerimeter"
+    assert writer.propose(2, "explore", [Idea.model_validate(IDEA)], {}, **PAGE).name == "BoxPerimeter"
     (event,) = writer.journal.events("idea")
     assert event["passed_over"] == [
         ["BoxArea", "the name was used before"],
@@ -85,7 +87,8 @@ def test_ideas_none_of_which_can_be_tried_are_sent_back(tmp_path: Path) -> None:
     new = {**IDEA, "name": "BoxPerimeter", "description": "The sum of all sides of each box."}
     writer, model = author(tmp_path, json.dumps({"ideas": [IDEA, other]}), json.dumps({"ideas": [new]}))
     tried = [Idea.model_validate(IDEA)]
-    assert writer.propose(2, "improve", tried, ["BoxArea"], **PAGE).name == "BoxPerimeter"
+    table = ScoreTable("BoxArea", "image", "low", (), None, np.zeros(0), ())
+    assert writer.propose(2, "improve", tried, {"BoxArea": table}, **PAGE).name == "BoxPerimeter"
     assert model.requests[1].messages[3].content == (
         "None of these ideas can be tried. Give new ones.\n"
         "- BoxArea: the name was used before\n"
@@ -96,14 +99,14 @@ def test_ideas_none_of_which_can_be_tried_are_sent_back(tmp_path: Path) -> None:
 def test_an_annotator_mends_no_more_than_there_is_time_for(tmp_path: Path) -> None:
     greedy = {**IDEA, "strategy": {"kind": "relabel", "fraction": 0.9}}
     writer, _ = author(tmp_path, json.dumps({"ideas": [greedy]}))
-    assert writer.propose(1, "explore", [], [], **PAGE).plan == "relabel 40 %"
+    assert writer.propose(1, "explore", [], {}, **PAGE).plan == "relabel 40 %"
 
 
 def test_insights_are_in_the_next_brainstorm(tmp_path: Path) -> None:
     page = json.dumps({"works": ["Small boxes."], "fails": ["Large boxes."], "next": ["Middling boxes."]})
     writer, model = author(tmp_path, page, json.dumps({"ideas": [IDEA]}))
     writer.distil(3, **PAGE)
-    writer.propose(4, "explore", [], [], **PAGE)
+    writer.propose(4, "explore", [], {}, **PAGE)
     assert (model.requests[0].purpose, model.requests[0].json_mode) == ("distil", True)
     text = model.requests[1].messages[1].content
     assert "What works here:\n- Small boxes.\n\nWhat does not:\n- Large boxes." in text
@@ -113,7 +116,7 @@ def test_insights_are_in_the_next_brainstorm(tmp_path: Path) -> None:
 def test_gives_up_after_the_tries_with_the_last_reason(tmp_path: Path) -> None:
     writer, model = author(tmp_path, *["no"] * 9)
     with pytest.raises(ModelError, match="no usable answer to brainstorm in 4 attempts"):
-        writer.propose(1, "explore", [], [], **PAGE)
+        writer.propose(1, "explore", [], {}, **PAGE)
     assert len(model.requests) == 4
 
 
@@ -166,7 +169,7 @@ def test_measured_numbers_do_not_change_the_key(tmp_path: Path) -> None:
     for number in (0.5, 0.6):
         folder = tmp_path / str(number)
         writer, model = author(folder, json.dumps({"ideas": [IDEA]}))
-        writer.propose(1, "explore", [], [], **PAGE | {"control": {"map": number, "ar100": number}})
+        writer.propose(1, "explore", [], {}, **PAGE | {"control": {"map": number, "ar100": number}})
         assert f"mAP {number:.3f}" in model.requests[0].messages[1].content
         keys.append(model.requests[0].key)
     assert keys[0] == keys[1]

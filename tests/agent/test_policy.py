@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from scripted import IDEA
 
 from metricsmith.agent.ideas import Idea
 from metricsmith.agent.policy import Mode, choose, mode_of, similarity
+from metricsmith.evaluation.dataset import Dataset, Image
+from metricsmith.evaluation.scores import ScoreTable
 
 WORDS = ("area", "edges", "colour", "neighbours", "confidence", "blur")
 
@@ -20,6 +24,10 @@ def idea(name: str, family: str = "new", **facts: Any) -> Idea:
     return Idea.model_validate(
         {**IDEA, "name": name, "family": family, "description": f"Measures {words}.", **facts}
     )
+
+
+POOL = Dataset("toy", Path("toy"), tuple(Image(n, Path("x"), "x", 8, 8) for n in range(3)), ("cat",))
+SCORED = {"First": ScoreTable.of("First", "image", "low", np.arange(3.0), POOL)}
 
 
 def modes(seed: int, rounds: int = 40) -> list[Mode]:
@@ -48,7 +56,7 @@ def test_seeds_differ() -> None:
 def test_a_round_that_explores_takes_the_first_family_that_was_not_tried() -> None:
     tried = [idea("First", "overlooked")]
     ideas = [idea("Second", "overlooked"), idea("Both", reuse=["First"]), idea("Third", "hardness")]
-    found = choose(ideas, "explore", tried, ["First"])
+    found = choose(ideas, "explore", tried, SCORED)
     assert found.idea == ideas[2]
     assert found.passed_over == (
         ("Second", "the family overlooked was tried"),
@@ -65,14 +73,14 @@ def test_a_round_that_explores_takes_the_first_family_that_was_not_tried() -> No
     ],
 )
 def test_a_round_that_improves_takes_the_first_that_builds_on_something(better: Idea) -> None:
-    found = choose([idea("Else", "hardness"), better], "improve", [idea("First", "overlooked")], ["First"])
+    found = choose([idea("Else", "hardness"), better], "improve", [idea("First", "overlooked")], SCORED)
     assert found.idea == better
     assert found.passed_over == (("Else", "it improves nothing that was tried"),)
 
 
 def test_where_no_idea_fits_the_first_new_one_is_tried() -> None:
     ideas = [idea("First", "overlooked"), idea("Second", "overlooked"), idea("Third", "overlooked")]
-    found = choose(ideas, "explore", [idea("First", "overlooked")], [])
+    found = choose(ideas, "explore", [idea("First", "overlooked")], {})
     assert found.idea == ideas[1]
     assert [name for name, _ in found.passed_over] == ["First", "Third"]
 
@@ -81,12 +89,38 @@ def test_what_cannot_be_tried_is_not_tried_for_want_of_better() -> None:
     first = idea("First")
     copy = first.model_copy(update={"name": "Copy"})
     unknown = idea("Unknown", reuse=["First", "Ghost"])
-    found = choose([first, copy, unknown], "improve", [first], ["First"])
+    found = choose([first, copy, unknown], "improve", [first], SCORED)
     assert found.idea is None
     assert found.passed_over == (
         ("First", "the name was used before"),
         ("Copy", "it says what First said"),
         ("Unknown", "there are no scores of Ghost"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("level", "suspicious", "kind", "reason"),
+    [
+        ("image", "none", "filter", "First: this metric calls no score suspicious, so filter has nothing"),
+        ("image", "low", "filter_boxes", "First: this metric scores images, so filter_boxes cannot tell"),
+        ("image", "low", "filter", ""),
+        ("image", "none", "stratify", ""),
+    ],
+)
+def test_scores_are_not_used_again_for_what_they_cannot_do(
+    level: Any, suspicious: Any, kind: str, reason: str
+) -> None:
+    """Whatever the idea says of their level and end: a run must not stop at it."""
+    table = ScoreTable.of("First", level, suspicious, np.arange(3.0), POOL)
+    again = idea("Again", reuse=["First"], level="object", strategy={"kind": kind, "fraction": 0.1})
+    found = choose([again], "improve", [idea("First")], {"First": table})
+    assert (found.idea is None) == bool(reason)
+    assert reason == "" or found.passed_over[0][1].startswith(reason)
+
+
+def test_a_metric_that_was_given_keeps_its_name() -> None:
+    assert choose([idea("First")], "explore", [], SCORED).passed_over == (
+        ("First", "the name was used before"),
     )
 
 
