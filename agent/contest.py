@@ -13,7 +13,8 @@ from .lab import Lab
 
 __all__ = ["Champion", "Contest", "Rival", "contest", "mended"]
 
-Rival = Literal["control", "random_relabel", "best"]
+Rival = Literal["control", "random_relabel", "best", "best_random_relabel"]
+Verdict = Literal["kept", "beaten", "dropped", "inconclusive"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Contest:
     curated: list[Trial]
     rivals: dict[Rival, list[Trial]]
     gains: dict[Rival, Gain]
-    verdict: Literal["kept", "beaten", "dropped", "inconclusive"]
+    verdict: Verdict
 
 
 def contest(lab: Lab, number: int, steps: Sequence[Step], best: Champion | None) -> Contest:
@@ -39,22 +40,27 @@ def contest(lab: Lab, number: int, steps: Sequence[Step], best: Champion | None)
 
     The control, and the control with as many images relabelled at random, are what `judge` asks for. The best
     curation so far must be beaten in the mean only: the two share most of their images, so that few trials
-    could tell them apart by more.
+    could tell them apart by more. Where it has fewer images relabelled, it must be beaten, too, with as many,
+    the rest of them chosen at random: else any labels bought on top of it would pass for a good metric.
     """
+    fraction = mended(steps)
     for seeds in lab.heats:
         curated = lab.curated(number, steps, "val", seeds)
         rivals: dict[Rival, list[Trial]] = {"control": lab.control("val", seeds)}
-        if fraction := mended(steps):
+        if fraction:
             rivals["random_relabel"] = lab.random_relabel(fraction, "val", seeds)
         gains = {name: gain(curated, trials) for name, trials in rivals.items()}
         if is_hopeless(*gains.values()):
             break
-    verdict = judge(*gains.values())
+    verdict: Verdict = judge(*gains.values())
     if best is not None:
-        rivals["best"] = lab.curated(best.round, best.steps, "val", seeds)
-        gains["best"] = gain(curated, rivals["best"])
-        if verdict == "kept" and gains["best"].map.mean <= 0:
-            return Contest(curated, rivals, gains, "beaten")
+        before: dict[Rival, list[Trial]] = {"best": lab.curated(best.round, best.steps, "val", seeds)}
+        if mended(best.steps) < fraction:
+            before["best_random_relabel"] = lab.random_relabel(fraction, "val", seeds, best.round, best.steps)
+        than = {name: gain(curated, trials) for name, trials in before.items()}
+        if verdict == "kept" and any(gained.map.mean <= 0 for gained in than.values()):
+            verdict = "beaten"
+        rivals, gains = rivals | before, gains | than
     return Contest(curated, rivals, gains, verdict)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from metricsmith.evaluation.card import describe
 from metricsmith.evaluation.card_markdown import to_markdown
-from metricsmith.evaluation.curation import Curation, Step, compose, relabel_at_random
+from metricsmith.evaluation.curation import Curation, Step, compose
 from metricsmith.evaluation.dataset import Dataset, Image
 from metricsmith.evaluation.detectors import Detector, Job, train_ahead
 from metricsmith.evaluation.draws import control_draw, oracle_draw
@@ -222,14 +222,19 @@ class Lab:
         drawn = {seed: control_draw(ids, self.budget, seed) for seed in seeds or self.seeds}
         return self._arm(0, "control", split, self._as_they_are(drawn))
 
-    def random_relabel(self, fraction: float, split: Split, seeds: range) -> list[Trial]:
-        """Return the control with this share of its images relabelled at random: what `relabel` must beat."""
+    def random_relabel(
+        self, fraction: float, split: Split, seeds: range, number: int = 0, steps: Sequence[Step] = ()
+    ) -> list[Trial]:
+        """Return the trials with this share of the images relabelled at random: what `relabel` must beat.
+
+        The images are the control's, or those of round `number`'s curation by `steps`.
+        """
         pool, budget = self.splits.pool, self.budget
         curations = {
-            seed: relabel_at_random(pool, fraction, budget=budget, seed=seed, reference=self.reference)
+            seed: compose(pool, steps, budget=budget, seed=seed, reference=self.reference, mend=fraction)
             for seed in seeds
         }
-        return self._arm(0, f"random relabel {fraction:g}", split, curations)
+        return self._arm(number, f"random relabel {fraction:g}", split, curations)
 
     def oracle(self, split: Split = "test") -> list[Trial] | None:
         """Return the trials on random samples of the pool's unharmed images; None without a ledger.

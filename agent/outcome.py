@@ -98,6 +98,9 @@ class Outcome(BaseModel):
     """Over the control with as many images relabelled at random; None where nothing was relabelled."""
     best: Versus | None = None
     """Over the best curation before this round; None where there was none."""
+    best_random_relabel: Versus | None = None
+    """Over that one with as many images relabelled as here, the rest of them at random; None where it had as
+    many."""
     alike: dict[str, float] = {}
     """Spearman's rank correlation with every metric scored before, the strongest first."""
     lesson: str = ""
@@ -111,6 +114,7 @@ class Outcome(BaseModel):
             ("the control", self.control),
             ("as many images relabelled at random", self.random_relabel),
             ("the best curation before", self.best),
+            ("the best curation before with as many images relabelled at random", self.best_random_relabel),
         )
         return [(name, versus) for name, versus in named if versus is not None]
 

@@ -21,7 +21,7 @@ from .dataset import Dataset, Image
 from .draws import control_draw, permutation, spread
 from .scores import ScoreTable, combined
 
-__all__ = ["Curation", "Kind", "Step", "Strategy", "compose", "curate", "refuse_useless", "relabel_at_random"]
+__all__ = ["Curation", "Kind", "Step", "Strategy", "compose", "curate", "refuse_useless"]
 
 Id = int | str
 Kind = Literal["filter", "filter_boxes", "stratify", "relabel"]
@@ -111,12 +111,15 @@ def compose(
     budget: int,
     seed: int,
     reference: Dataset | None = None,
+    mend: float = 0.0,
 ) -> Curation:
     """A training set of `budget` images of the pool, paired with `control_draw` of the same seed.
 
     First every `filter` leaves its images out, then the last `stratify` draws (without one, the seed's order
     does), then `filter_boxes` takes boxes out, then the annotator mends the images that are the most
-    suspicious by the mean rank of all `relabel` steps, the largest of their fractions.
+    suspicious by the mean rank of all `relabel` steps, the largest of their fractions. Where that is less
+    than the share `mend` of the drawn images, more of them are mended at random (a larger share contains
+    every smaller one): what a `relabel` on top of these steps must beat, as it costs the annotator as much.
 
     `filter` and `relabel` go by `ScoreTable.image_suspicion`, `stratify` by `ScoreTable.image_values`,
     `filter_boxes` by `ScoreTable.suspicion`. Where filters would leave fewer images than the budget they
@@ -145,26 +148,24 @@ def compose(
         left_out=left_out,
         effective_fraction=len(left_out) / len(ids),
     )
-    if relabels := of("relabel"):
-        chosen = set(drawn)
-        table = combined("relabel", [step.table for step in relabels])
-        suspects = [item for item in _most_suspicious(ids, table, len(ids)) if item in chosen]
-        fraction = max(step.strategy.fraction for step in relabels)
-        curation = _relabelled(pool, curation, suspects[: round(fraction * budget)], reference)
+    relabels = of("relabel")
+    if relabels or mend:
+        suspects = _suspects(ids, drawn, relabels)
+        others = [item for item in order if item in set(drawn) and item not in set(suspects)]
+        more = max(0, round(mend * budget) - len(suspects))
+        curation = _relabelled(pool, curation, [*suspects, *others[:more]], reference)
     return curation
 
 
-def relabel_at_random(
-    pool: Dataset, fraction: float, *, budget: int, seed: int, reference: Dataset | None
-) -> Curation:
-    """What `relabel` must beat: the same draw, as many of its images labelled anew, chosen at random.
-
-    A larger fraction contains every smaller one. DataError as for `curate`.
-    """
-    ids = [image.id for image in pool.images]
-    drawn = Curation(_pick(pool, control_draw(ids, budget, seed)))
-    # The order of the draw is random within it, too.
-    return _relabelled(pool, drawn, permutation(ids, seed)[: round(fraction * budget)], reference)
+def _suspects(ids: Sequence[Id], drawn: Sequence[Id], relabels: Sequence[Step]) -> list[Id]:
+    """The drawn images that these steps have mended, the most suspicious first."""
+    if not relabels:
+        return []
+    chosen = set(drawn)
+    table = combined("relabel", [step.table for step in relabels])
+    fraction = max(step.strategy.fraction for step in relabels)
+    suspects = [item for item in _most_suspicious(ids, table, len(ids)) if item in chosen]
+    return suspects[: round(fraction * len(drawn))]
 
 
 def _relabelled(

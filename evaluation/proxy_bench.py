@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict
 from scipy.stats import spearmanr
 
-from .curation import relabel_at_random
+from .curation import compose
 from .dataset import Dataset, Image
 from .trials import Trial
 
@@ -58,7 +58,7 @@ def training_sets() -> Iterator[Recipe]:
 def training_set(pool: Dataset, reference: Dataset, recipe: Recipe, seed: int) -> tuple[Image, ...]:
     """Return the images; a smaller set is part of every larger one of the same seed."""
     budget = max(1, round(recipe.size * len(pool)))
-    return relabel_at_random(pool, recipe.mended, budget=budget, seed=seed, reference=reference).images
+    return compose(pool, (), budget=budget, seed=seed, reference=reference, mend=recipe.mended).images
 
 
 def agreement(proxy: Sequence[Trial], full: Sequence[Trial], features: float) -> Agreement:

@@ -296,11 +296,16 @@ def test_rounds_build_on_the_best_and_use_scores_again(
     assert (judged[0]["best"], judged[0]["random_relabel"]) == (None, None)
     assert judged[1]["parts"] == ["filter 25 % by MinusArea", "relabel 50 % by BoxArea"]
     assert judged[1]["strategy"] == "relabel 50 % on the best"
-    assert judged[1]["random_relabel"] is not None
+    rivals = ("control", "random_relabel", "best", "best_random_relabel")
+    assert [judged[1][rival]["other"]["images"] for rival in rivals] == [judged[0]["curated"]["images"]] * 4
+    mended = [e for e in events if e.get("arm") == "random relabel 0.5" and e["split"] == "val"]
+    assert sorted({e["round"] for e in mended}) == [0, 1], "the control's images, and those of the best"
+    assert judged[1]["best_random_relabel"]["other"] != judged[1]["random_relabel"]["other"]
     assert judged[2]["parts"] == ["filter 25 % by Both"]
     assert judged[2]["alike"].keys() == {"MinusArea", "BoxArea"}
     for event in judged[1:]:
-        assert event["verdict"] == ("kept" if event["best"]["map_pct"] > 0 else "beaten")
+        before = [event[name]["map_pct"] for name in ("best", "best_random_relabel") if event[name]]
+        assert event["verdict"] == ("kept" if min(before) > 0 else "beaten")
     both = json.loads((folder.curations / "round-2-seed-1.json").read_text())
     assert len(both["left_out"]) == len(both["relabelled"]) == 6
     assert not set(both["left_out"]) & set(both["images"])

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from metricsmith.evaluation.curation import Step, Strategy, compose, curate, relabel_at_random
+from metricsmith.evaluation.curation import Step, Strategy, compose, curate
 from metricsmith.evaluation.dataset import Box, Dataset, Image
 from metricsmith.evaluation.draws import control_draw
 from metricsmith.evaluation.scores import ScoreTable
@@ -160,12 +160,27 @@ def test_relabel_is_compared_with_as_many_at_random():
     table = ScoreTable.of("M", "object", "high", np.arange(200.0), pool)
     shared = {"budget": 80, "seed": 4, "reference": reference}
     made = curate(pool, table, Strategy(kind="relabel", fraction=0.25), **shared)
-    rival = relabel_at_random(pool, 0.25, **shared)
+    rival = compose(pool, (), mend=0.25, **shared)
     assert ids_of(rival) == ids_of(made) == control_draw(list(range(200)), 80, 4)
     assert len(rival.relabelled) == len(made.relabelled) == 20
     assert {image.id for image in rival.images if not image.boxes} == set(rival.relabelled)
-    assert set(rival.relabelled) < set(relabel_at_random(pool, 0.5, **shared).relabelled)
+    assert set(rival.relabelled) < set(compose(pool, (), mend=0.5, **shared).relabelled)
     assert 50 < np.mean(rival.relabelled) < 150, "the suspicious ones are all above that"
+
+
+def test_more_is_mended_at_random_in_the_draw_of_a_curation():
+    pool = pool_of([1] * 200)
+    reference = pool.with_images(replace(image, boxes=()) for image in pool.images)
+    table = ScoreTable.of("M", "object", "high", np.arange(200.0), pool)
+    steps = [Step(table, Strategy(kind="filter", fraction=0.5))]
+    steps += [Step(table, Strategy(kind="relabel", fraction=0.25))]
+    shared = {"budget": 80, "seed": 4, "reference": reference}
+    made, rival = compose(pool, steps, **shared), compose(pool, steps, mend=0.5, **shared)
+    assert ids_of(rival) == ids_of(made)
+    assert max(ids_of(rival)) < 100, "the filter holds for what is mended, too"
+    assert rival.relabelled[:20] == made.relabelled == tuple(sorted(ids_of(made))[-20:][::-1])
+    assert len(set(rival.relabelled)) == 40
+    assert compose(pool, steps, mend=0.25, **shared) == compose(pool, steps, mend=0.1, **shared) == made
 
 
 def refuse(match, *, kind="relabel", suspicious="low", budget=2, reference=None, names=("0", "1", "2")):
@@ -301,7 +316,7 @@ def test_mended_images_that_come_back_the_same_are_not_counted_as_changed():
     reference = pool.with_images(
         replace(image, boxes=nudged if image.id < 2 else ()) for image in pool.images
     )
-    made = relabel_at_random(pool, 0.99, budget=4, seed=0, reference=reference)
+    made = compose(pool, (), budget=4, seed=0, reference=reference, mend=0.99)
     assert (len(made.relabelled), made.changed) == (4, 2)
 
 

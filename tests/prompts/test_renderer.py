@@ -69,6 +69,7 @@ def versus(ap: float, gain: float | None, better: int) -> dict[str, Any]:
 def measured_outcome(**changes: Any) -> dict[str, Any]:
     control = changes.pop("control", versus(0.5, 10.0, 3))
     relabel = changes.pop("random_relabel", None)
+    best = changes.pop("best_random_relabel", None)
     outcome = {
         "measured": True,
         "rows": 360,
@@ -78,10 +79,15 @@ def measured_outcome(**changes: Any) -> dict[str, Any]:
         "curated": {"map": 0.55, "ap50": 0.75, "ar100": 0.63, "boxes": 88.0, "changed_pct": 62.5},
         "control": control,
         "random_relabel": relabel,
+        "best_random_relabel": best,
         "verdict": "kept",
         **changes,
     }
-    rivals = [("the control", control), ("as many images relabelled at random", relabel)]
+    rivals = [
+        ("the control", control),
+        ("as many images relabelled at random", relabel),
+        ("the best curation before with as many images relabelled at random", best),
+    ]
     return {**outcome, "rivals": [(name, one) for name, one in rivals if one]}
 
 
@@ -96,6 +102,7 @@ def test_reflect_prompt_of_a_measured_round() -> None:
 def test_reflect_prompt_after_a_relabelling_on_the_best() -> None:
     outcome = measured_outcome(
         random_relabel=versus(0.53, -1.5, 1),
+        best_random_relabel=versus(0.56, -2.5, 1),
         verdict="dropped",
         strategy="relabel 40 % on the best",
         parts=("filter 30 % by BoxArea", "relabel 40 % by BoxSharpness"),
