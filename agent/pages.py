@@ -13,9 +13,9 @@ from .outcome import Outcome
 
 __all__ = ["journal_page"]
 
-IN_DETAIL = 6
-"""The latest rounds, told in full; of earlier ones a line each is told. The insights page holds what they
-taught."""
+ROOM = 24_000
+"""Characters, about 6,000 tokens, for what the model itself wrote about the latest rounds, which are told in
+full; of earlier ones a line each is told. The insights page holds what they taught."""
 NOTABLE = 0.3
 """Rank correlations below it are not told."""
 
@@ -25,10 +25,24 @@ def journal_page(ideas: Sequence[Idea], outcomes: Sequence[Outcome], best: Champ
     rounds = [_entry(idea, outcome) for idea, outcome in zip(ideas, outcomes, strict=True)]
     return {
         "history": rounds,
-        "detailed": {outcome.round for outcome in outcomes[-IN_DETAIL:]},
+        "detailed": _detailed(ideas, outcomes),
         "best": outcomes[best.round - 1] if best else None,
         "families": sorted({idea.family for idea in ideas} - {NEW}),
     }
+
+
+def _detailed(ideas: Sequence[Idea], outcomes: Sequence[Outcome]) -> set[int]:
+    """The rounds that there is room to tell in full, the latest in any case.
+
+    Numbers are not counted: they differ in length from machine to machine, and a replay must ask the same.
+    """
+    room, rounds = ROOM, set[int]()
+    for idea, outcome in zip(reversed(ideas), reversed(outcomes), strict=True):
+        room -= len(idea.description) + len(outcome.reason) + len(outcome.lesson) + len(outcome.next)
+        if room < 0 and rounds:
+            break
+        rounds.add(outcome.round)
+    return rounds
 
 
 def _entry(idea: Idea, outcome: Outcome) -> dict[str, Any]:

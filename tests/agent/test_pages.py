@@ -6,7 +6,7 @@ from scripted import IDEA
 
 from metricsmith.agent.ideas import Idea
 from metricsmith.agent.outcome import Numbers, Outcome
-from metricsmith.agent.pages import IN_DETAIL, journal_page
+from metricsmith.agent.pages import ROOM, journal_page
 
 
 def outcome(number: int, **facts: object) -> Outcome:
@@ -32,12 +32,23 @@ def test_the_strongest_correlations_are_told_in_words() -> None:
     assert entry["alike"] == "none of note"
 
 
+def told_in_full(*lengths: int) -> set[int]:
+    """The rounds that are, where the model wrote so much about each."""
+    idea = Idea.model_validate(IDEA)
+    own = len(idea.description)
+    outcomes = [outcome(n, lesson="l" * (length - own)) for n, length in enumerate(lengths, start=1)]
+    page = journal_page([idea] * len(lengths), outcomes, None)
+    assert len(page["history"]) == len(lengths), "all are told, if only in a line"
+    detailed: set[int] = page["detailed"]
+    return detailed
+
+
 def test_only_the_latest_rounds_are_told_in_full() -> None:
-    count = IN_DETAIL + 3
-    ideas = [Idea.model_validate({**IDEA, "name": f"BoxArea{n}"}) for n in range(count)]
-    page = journal_page(ideas, [outcome(n + 1) for n in range(count)], None)
-    assert page["detailed"] == set(range(4, count + 1))
-    assert len(page["history"]) == count
+    half = ROOM // 2
+    assert told_in_full(half, half) == {1, 2}
+    assert told_in_full(100, half, half, 100) == {3, 4}, "an older one is not told before a newer one"
+    assert told_in_full(100, ROOM + 1) == {2}, "the latest is told in any case"
+    assert told_in_full() == set()
 
 
 def test_what_was_not_measured_is_told_so() -> None:
