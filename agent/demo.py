@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from metricsmith.evaluation.panda import make_panda
+from metricsmith.evaluation.progress import Progress
 from metricsmith.sandbox.errors import RunError
 
 from .display import Display
@@ -16,7 +17,7 @@ from .run_folder import RunFolder
 from .runs import replay, resume
 from .summary import Summary
 
-__all__ = ["demo"]
+__all__ = ["demo", "pandas_in"]
 
 
 def demo(folder: Path, console: Console) -> Summary:
@@ -28,9 +29,8 @@ def demo(folder: Path, console: Console) -> Summary:
     record = files(__package__).joinpath("recordings", "panda")
     if not record.joinpath("config.json").is_file():
         raise RunError(f"{record}: the run that the demo replays has not been recorded yet; see the README")
-    data = folder / "data" / "panda"
     with Display(console) as display:
-        make_panda(data, progress=display.progress)
+        data = pandas_in(folder, display.progress)
     for number in count(1):
         run = RunFolder(folder / f"panda-{number}")
         if not run.config.exists():
@@ -40,3 +40,10 @@ def demo(folder: Path, console: Console) -> Summary:
     with as_file(record) as path:
         overrides = {"data": data, "cache": folder / "cache"}
         return replay(RunFolder(path), run, live_trials=True, data=overrides, console=console)
+
+
+def pandas_in(folder: Path, progress: Progress) -> Path:
+    """Return where the pandas are below a folder for runs, drawn unless they are there."""
+    data = folder / "data" / "panda"
+    make_panda(data, progress=progress)
+    return data

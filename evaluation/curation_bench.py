@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from .corruption import harmed_images
 from .curation import Strategy, curate
-from .dataset import Dataset
+from .dataset import Dataset, Image
 from .detectors import Detector
 from .draws import control_draw
 from .label_error_bench import Case
@@ -23,7 +23,7 @@ from .peers import Suspicion
 from .progress import Progress, silent
 from .trials import Trial, run_trial
 
-__all__ = ["Row", "Standing", "standings", "train_on"]
+__all__ = ["Row", "Standing", "standings", "train_on", "training_set"]
 
 BUDGET = 0.25
 """The size of every training set, as a share of the pool."""
@@ -62,16 +62,19 @@ def train_on(
     detector: Detector, case: Case, suspicion: Suspicion, test: Dataset, progress: Progress = silent
 ) -> Trial:
     """Return the trial on what the method leaves of the pool, evaluated on `test`."""
+    images = training_set(case, suspicion)
+    trial, _ = run_trial(detector, images, test.images, case.dirty.class_names, case.seed, progress)
+    return trial
+
+
+def training_set(case: Case, suspicion: Suspicion) -> tuple[Image, ...]:
+    """Return what the method leaves of the pool, drawn down to the budget."""
     pool = case.dirty
     budget = max(1, round(BUDGET * len(pool)))
-    share = len(harmed_images(case.harms)) / len(pool)
     if suspicion.method == "random":
-        images = pool.subset(control_draw([image.id for image in pool.images], budget, case.seed)).images
-    else:
-        strategy = Strategy(kind="filter", fraction=share)
-        images = curate(pool, suspicion.table(pool), strategy, budget=budget, seed=case.seed).images
-    trial, _ = run_trial(detector, images, test.images, pool.class_names, case.seed, progress)
-    return trial
+        return pool.subset(control_draw([image.id for image in pool.images], budget, case.seed)).images
+    strategy = Strategy(kind="filter", fraction=len(harmed_images(case.harms)) / len(pool))
+    return curate(pool, suspicion.table(pool), strategy, budget=budget, seed=case.seed).images
 
 
 def standings(rows: Sequence[Row]) -> list[Standing]:

@@ -151,8 +151,8 @@ def _curation(
     test. Results are kept in DIR/bench: what was measured once is not measured again.
     """
     from metricsmith.evaluation.bench_record import BenchRecord
-    from metricsmith.evaluation.curation_bench import Row, train_on
-    from metricsmith.evaluation.detectors import ProxyDetector
+    from metricsmith.evaluation.curation_bench import Row, train_on, training_set
+    from metricsmith.evaluation.detectors import Job, ProxyDetector, train_ahead
     from metricsmith.evaluation.label_error_bench import look, suspicions
 
     generated = _sources(metric)
@@ -167,8 +167,12 @@ def _curation(
 
             def measure(place: _Place = place, key: Callable[[str], tuple[object, ...]] = trial_key) -> Any:
                 case = look(detector, place.clean, place.noise, place.seed, display.progress)
+                doubts = list(suspicions(case, generated, display.progress))
+                classes = place.clean.class_names
+                jobs = [Job(training_set(case, doubt), classes, place.seed) for doubt in doubts]
+                train_ahead(detector, jobs, display.progress)
                 methods = []
-                for doubt in suspicions(case, generated, display.progress):
+                for doubt in doubts:
                     errors.print(
                         f"{place.name}, {place.noise:.0%}, seed {place.seed}: {doubt.method}", highlight=False
                     )
@@ -241,16 +245,14 @@ def _digest(sources: dict[str, str]) -> str:
 def _places(
     data: Sequence[Path] | None, noise: Sequence[float] | None, seeds: int, runs: Path, display: Display
 ) -> Iterator[_Place]:
-    from metricsmith.evaluation.panda import make_panda
     from metricsmith.evaluation.split_folders import Source, open_splits
 
-    if not data:
-        data = [runs / "data" / "panda"]
-        make_panda(data[0], progress=display.progress)
+    from ..demo import pandas_in
+
     for share in noise or ():
         if not 0 < share < 1:
             raise RunError(f"--noise {share:g}: a share above 0 and below 1 is needed, such as 0.2")
-    for path in data:
+    for path in data or [pandas_in(runs, display.progress)]:
         opened = open_splits(Source(path, skip_bad=True), progress=display.progress)
         clean = opened.reference or opened.splits.pool
         for share in noise or (0.05, 0.2):
