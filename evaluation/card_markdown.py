@@ -15,11 +15,12 @@ _LISTED = 30
 
 _TERMS = (
     "Terms: ring = the box enlarged by 1.5, less the box; other objects may lie in it. black = HSV value "
-    "< 0.25; white = saturation < 0.2 and value > 0.75; both as shares of pixels. saturation and brightness "
-    "(HSV value) are means in 0–1. sharpness = variance of the Laplacian. edges = share of Canny (50, 150) "
-    "edge pixels. edge span = from the first to the last edge pixel in the box, as a share of its side. "
-    "colour distance = CIE76 between mean colours in Lab. Images above a megapixel are measured shrunk to "
-    "one. Quantiles run over boxes (or images): 5 % means that one in twenty is below."
+    "< 0.25; white = saturation < 0.2 and value > 0.75; colourless = saturation < 0.2; all three as shares "
+    "of pixels. saturation and brightness (HSV value) are means in 0–1, light spread is the standard "
+    "deviation of brightness. sharpness = variance of the Laplacian. edges = share of Canny (50, 150) edge "
+    "pixels. edge span = from the first to the last edge pixel in the box, as a share of its side. colour "
+    "distance = CIE76 between mean colours in Lab. Images above a megapixel are measured shrunk to one. "
+    "Quantiles run over boxes (or images): 5 % means that one in twenty is below."
 )
 
 

@@ -24,10 +24,14 @@ _BOX, _RING = _SCALES.index(1.0), _SCALES.index(1.5)
 BANDS = ("0–40 %", "40–60 %", "60–80 %", "80–100 %", "100–120 %", "120–150 %")
 """The concentric bands between neighbouring `_SCALES`; the last is the box's surroundings."""
 
-FEATURES = ("black", "white", "saturation", "brightness", "sharpness", "edges")
-"""black: share of pixels with HSV value < 0.25; white: with saturation < 0.2 and value > 0.75; saturation
-and brightness: mean HSV saturation and value in [0, 1]; sharpness: variance of the Laplacian of the
-0–255 gray image; edges: share of pixels that Canny (50, 150) marks."""
+FEATURES = (
+    *("black", "white", "colourless", "saturation", "brightness", "light spread"),
+    *("sharpness", "edges"),
+)
+"""black: share of pixels with HSV value < 0.25; white: with saturation < 0.2 and value > 0.75; colourless:
+with saturation < 0.2; saturation and brightness: mean HSV saturation and value in [0, 1]; light spread:
+standard deviation of the value; sharpness: variance of the Laplacian of the 0–255 gray image; edges: share of
+pixels that Canny (50, 150) marks."""
 
 COLOURS = (
     *("black", "white", "gray", "red", "orange", "brown", "yellow", "green", "cyan", "blue"),
@@ -106,9 +110,12 @@ def pixel_facts(rgb: Rgb, boxes: npt.NDArray[np.floating]) -> tuple[PixelFacts, 
 
 
 # The order of the channels in `_Maps.channels`.
-_BLACK, _WHITE, _SATURATION, _VALUE, _EDGES, _LAPLACIAN, _LAPLACIAN_SQUARED, _LAB = range(8)
-_UNITS = np.array([1 / 255] * 5 + [1, 1, 100 / 255, 1, 1])
+_BLACK, _WHITE, _COLOURLESS, _SATURATION, _VALUE, _EDGES = range(6)
+_VALUE_SQUARED, _LAPLACIAN, _LAPLACIAN_SQUARED, _LAB = range(6, 10)
+_UNITS = np.array([1 / 255] * 6 + [1 / 255**2, 1, 1, 100 / 255, 1, 1])
 """What a channel is multiplied by: 8-bit to [0, 1], and Lab's L to [0, 100] (a and b are only shifted)."""
+_PALE = 0.2
+"""Pixels below this HSV saturation have no colour."""
 
 
 class _Maps:
@@ -124,9 +131,11 @@ class _Maps:
         self.channels = (
             self._is("black"),
             self._is("white"),
+            _mask(hsv[..., 1] < _PALE * 255),
             hsv[..., 1],
             hsv[..., 2],
             self.edge,
+            np.square(hsv[..., 2], dtype=np.uint16),
             laplacian,
             cv2.multiply(laplacian, laplacian),
             *cv2.split(cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB)),
@@ -163,7 +172,7 @@ class _Maps:
         return _ratio(inside, sums[0]), _ratio(outside, sums[1]), span
 
     def _is(self, name: str) -> npt.NDArray[np.uint8]:
-        return np.where(self.colour == COLOURS.index(name), np.uint8(255), np.uint8(0))
+        return _mask(self.colour == COLOURS.index(name))
 
     def _colours(self, rectangle: Sequence[int]) -> npt.NDArray[np.int64]:
         x1, y1, x2, y2 = rectangle
@@ -197,9 +206,14 @@ def _rectangles(boxes: npt.NDArray[np.floating], width: int, height: int) -> npt
 
 def _features(means: Floats) -> Floats:
     """The `FEATURES` (…, F) of channels' means (…, C)."""
-    picked = means[..., [_BLACK, _WHITE, _SATURATION, _VALUE, _EDGES, _EDGES]]
-    picked[..., 4] = np.maximum(means[..., _LAPLACIAN_SQUARED] - means[..., _LAPLACIAN] ** 2, 0)
-    return picked
+    light = np.sqrt(np.maximum(means[..., _VALUE_SQUARED] - means[..., _VALUE] ** 2, 0))
+    sharpness = np.maximum(means[..., _LAPLACIAN_SQUARED] - means[..., _LAPLACIAN] ** 2, 0)
+    plain = (means[..., n] for n in (_BLACK, _WHITE, _COLOURLESS, _SATURATION, _VALUE))
+    return np.stack([*plain, light, sharpness, means[..., _EDGES]], axis=-1)
+
+
+def _mask(chosen: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
+    return np.where(chosen, np.uint8(255), np.uint8(0))
 
 
 def _colour_distance(a: Floats, b: Floats) -> Floats:
@@ -216,7 +230,7 @@ def _colour_index(hsv: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     hue, saturation, value = np.moveaxis(hsv, -1, 0)
     index = np.asarray(cv2.LUT(hue, _HUE_TABLE), np.uint8)
     index[(index == COLOURS.index("orange")) & (value < 0.6 * 255)] = COLOURS.index("brown")
-    pale = saturation < 0.2 * 255
+    pale = saturation < _PALE * 255
     index[pale] = COLOURS.index("gray")
     index[pale & (value > 0.75 * 255)] = COLOURS.index("white")
     index[value < 0.25 * 255] = COLOURS.index("black")

@@ -194,7 +194,7 @@ def test_airplane_card_is_compact_and_quick(real_data):
     assert time.process_time() - start < 10
     (airplane,) = card.classes
     assert card.groups.count == 59
-    assert len(to_markdown(card)) < 5200
+    assert len(to_markdown(card)) < 5600
     outer, centre = airplane.profile.distance[3], airplane.profile.distance[0]
     assert outer.median < centre.median / 4, "the boxes are a little loose"
     assert airplane.edge_span["width"].median < 0.8

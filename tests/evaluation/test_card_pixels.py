@@ -24,8 +24,10 @@ def oracle_features(rgb, mask):
     return [
         np.mean(value < 0.25),
         np.mean((saturation < 0.2) & (value > 0.75)),
+        np.mean(saturation < 0.2),
         saturation.mean(),
         value.mean(),
+        value.std(),
         cv2.Laplacian(gray, cv2.CV_64F)[mask].var(),
         np.mean(cv2.Canny(gray, 50, 150)[mask] > 0),
     ]
