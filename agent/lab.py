@@ -267,17 +267,17 @@ class Lab:
 
     @cached_property
     def control_errors(self) -> Errors | None:
-        """What the control's first detector gets wrong on val, once it was trained.
+        """What the control's detectors get wrong on val, once they were trained.
 
         None in a strict replay, which has the trials' numbers but not their detections.
         """
         self.control()
-        file = self.folder.trials / f"val-control-0-{self.settings.seed}.npz"
-        if not file.exists():
-            return None
-        found = read_predictions(file)
+        files = [self.folder.trials / f"val-control-0-{seed}.npz" for seed in self.seeds]
+        found = [read_predictions(file) for file in files if file.exists()]
         val = self.splits.val
-        return analyse(val.images, [found[image.id] for image in val.images], self.splits.pool.class_names)
+        names = self.splits.pool.class_names
+        detectors = [[own[image.id] for image in val.images] for own in found]
+        return analyse(val.images, detectors, names) if detectors else None
 
     def contact_sheet(self, number: int) -> ContactSheet | None:
         """Return what round `number` shows of the pool to a model that sees; None: vision is off."""

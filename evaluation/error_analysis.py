@@ -6,8 +6,10 @@ The kinds are TIDE's (Bolya et al., 2020, arXiv:2008.08115), computed by hotcoco
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from statistics import fmean
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from metricsmith.sandbox import Predictions
@@ -29,22 +31,17 @@ _WORST = 5
 
 
 class Missed(BaseModel):
-    """How many of some boxes no prediction finds."""
+    """How many of some boxes no prediction of their class finds at IoU 0.5."""
 
     model_config = ConfigDict(frozen=True)
 
     boxes: int
-    missed: int
-    """Without a prediction of their class at IoU 0.5."""
-
-    @property
-    def share(self) -> float:
-        """The share of missed boxes."""
-        return self.missed / self.boxes
+    share: float
+    """Mean over the detectors."""
 
 
 class Errors(BaseModel):
-    """The errors of one detector on one data set."""
+    """The errors of detectors of one kind on one data set; means over them."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -61,30 +58,45 @@ class Errors(BaseModel):
 
 
 def analyse(
-    images: Sequence[Image], predictions: Sequence[Predictions], class_names: Sequence[str]
+    images: Sequence[Image], detectors: Sequence[Sequence[Predictions]], class_names: Sequence[str]
 ) -> Errors | None:
-    """Return the errors of `predictions`, one entry an image; None where there is no box to find."""
+    """Return the errors of one or more detectors, each with its predictions, an entry an image.
+
+    None where there is no box to find.
+    """
     boxes = [(image, box) for image in images for box in image.boxes]
-    if not any(not box.crowd for _, box in boxes):
+    places = [place for place, (_, box) in enumerate(boxes) if not box.crowd]
+    if not places:
         return None
-    run = open_evaluation(images, predictions, class_names)
-    tide = run.tide_errors(pos_thr=0.5, bg_thr=0.1)
-    status = run.image_diagnostics(iou_thr=0.5, score_thr=0.0)["gt_status"]
-    found = {
-        place: status.get(place + 1) == "matched" for place, (_, box) in enumerate(boxes) if not box.crowd
-    }
-    cost = {name: float(tide["delta_ap"][kind]) for kind, name in _KINDS.items()}
-    sizes = _missed(boxes, found, lambda _, box: _size(box))
-    groups = {
-        name: missed
-        for name, missed in _missed(boxes, found, lambda image, _: image.group).items()
-        if missed.boxes >= _WORST
-    }
+    ap50, cost = [], defaultdict[str, list[float]](list)
+    found = np.zeros((len(detectors), len(boxes)), bool)
+    for own, predictions in zip(found, detectors, strict=True):
+        run = open_evaluation(images, predictions, class_names)
+        tide = run.tide_errors(pos_thr=0.5, bg_thr=0.1)
+        status = run.image_diagnostics(iou_thr=0.5, score_thr=0.0)["gt_status"]
+        own[:] = [status.get(place + 1) == "matched" for place in range(len(boxes))]
+        ap50.append(float(tide["ap_base"]))
+        for kind, name in _KINDS.items():
+            cost[name].append(float(tide["delta_ap"][kind]))
+
+    def missed(key: Callable[[Image, Box], str | None]) -> dict[str, Missed]:
+        parts = defaultdict[str, list[int]](list)
+        for place in places:
+            if (name := key(*boxes[place])) is not None:
+                parts[name].append(place)
+        return {
+            name: Missed(boxes=len(own), share=1 - float(found[:, own].mean()))
+            for name, own in sorted(parts.items())
+        }
+
+    sizes = missed(lambda _, box: _size(box))
+    groups = missed(lambda image, _: image.group)
+    told = {name: part for name, part in groups.items() if part.boxes >= _WORST}
     return Errors(
-        ap50=float(tide["ap_base"]),
-        cost=dict(sorted(cost.items(), key=lambda item: -item[1])),
+        ap50=fmean(ap50),
+        cost=dict(sorted(((n, fmean(c)) for n, c in cost.items()), key=lambda item: -item[1])),
         by_size={name: sizes[name] for name in ("small", "medium", "large") if name in sizes},
-        by_group=dict(sorted(groups.items(), key=lambda item: -item[1].share)[:_WORST]),
+        by_group=dict(sorted(told.items(), key=lambda item: -item[1].share)[:_WORST]),
     )
 
 
@@ -99,21 +111,6 @@ def errors_in_words(errors: Errors | None) -> str:
             missed = ", ".join(f"{name} {part.share:.0%} of {part.boxes}" for name, part in parts.items())
             lines.append(f"Boxes that no prediction finds at IoU 0.5, by {what}: {missed}.")
     return "\n".join(f"- {line}" for line in lines)
-
-
-def _missed(
-    boxes: Sequence[tuple[Image, Box]],
-    found: Mapping[int, bool],
-    key: Callable[[Image, Box], str | None],
-) -> dict[str, Missed]:
-    parts: dict[str, list[bool]] = defaultdict(list)
-    for place, hit in found.items():
-        name = key(*boxes[place])
-        if name is not None:
-            parts[name].append(hit)
-    return {
-        name: Missed(boxes=len(hits), missed=len(hits) - sum(hits)) for name, hits in sorted(parts.items())
-    }
 
 
 def _size(box: Box) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from metricsmith.evaluation.coco_eval import evaluate
 from metricsmith.evaluation.dataset import Box, Image
-from metricsmith.evaluation.error_analysis import analyse
+from metricsmith.evaluation.error_analysis import Missed, analyse
 from metricsmith.sandbox import Predictions
 
 NAMES = ("cat", "dog")
@@ -52,7 +52,7 @@ def test_the_kind_of_error_is_the_one_that_costs(kind: str, predictions: Predict
         np.concatenate([predictions.labels, [1]]),
         np.concatenate([predictions.scores, np.array([0.8], np.float32)]),
     )
-    errors = analyse(images, [*sound, *[bad] * 10], NAMES)
+    errors = analyse(images, [[*sound, *[bad] * 10]], NAMES)
     assert errors is not None
     dear = {name for name, cost in errors.cost.items() if cost > 0.01}
     # what is found neither in its place nor as its class is missed, too
@@ -63,7 +63,7 @@ def test_the_kind_of_error_is_the_one_that_costs(kind: str, predictions: Predict
 def test_ap50_is_cocos() -> None:
     images = [image(n, (0, A)) for n in range(4)]
     predictions = [found((0, A, 0.9)), found((0, MOVED, 0.8)), found((0, A, 0.7)), found()]
-    errors = analyse(images, predictions, NAMES)
+    errors = analyse(images, [predictions], NAMES)
     assert errors is not None
     assert errors.ap50 == pytest.approx(evaluate(images, predictions, NAMES).ap50, abs=1e-6)
 
@@ -82,20 +82,31 @@ def test_missed_boxes_are_counted_by_size_and_by_video() -> None:
         found(),
         found((0, small, 0.9)),
     ]
-    errors = analyse(images, predictions, NAMES)
+    errors = analyse(images, [predictions], NAMES)
     assert errors is not None
-    counts = {name: (part.boxes, part.missed) for name, part in errors.by_size.items()}
-    assert counts == {"small": (10, 6), "medium": (4, 0), "large": (4, 0)}
+    counts = {name: (part.boxes, part.share) for name, part in errors.by_size.items()}
+    assert counts == {"small": (10, pytest.approx(0.6)), "medium": (4, 0), "large": (4, 0)}
     assert {name: part.share for name, part in errors.by_group.items()} == {"bad": 0.5, "good": 0}
     assert list(errors.by_group) == ["bad", "good"]
 
 
 def test_crowds_are_not_missed() -> None:
     crowd = Image(1, Path("1.png"), "1.png", 200, 200, (Box(1, 0, A, crowd=True), Box(2, 0, FAR)))
-    errors = analyse([crowd], [found((0, FAR, 0.9))], NAMES)
+    errors = analyse([crowd], [[found((0, FAR, 0.9))]], NAMES)
     assert errors is not None
-    assert [(part.boxes, part.missed) for part in errors.by_size.values()] == [(1, 0)]
+    assert [(part.boxes, part.share) for part in errors.by_size.values()] == [(1, 0)]
 
 
 def test_without_boxes_there_is_nothing_to_say() -> None:
-    assert analyse([image(1)], [found((0, A, 0.9))], NAMES) is None
+    assert analyse([image(1)], [[found((0, A, 0.9))]], NAMES) is None
+
+
+def test_several_detectors_are_averaged() -> None:
+    images = [image(n, (0, A), group="video") for n in range(6)]
+    blind, sound = [found()] * 6, [found((0, A, 0.9))] * 6
+    errors = analyse(images, [blind, sound, sound, sound], NAMES)
+    assert errors is not None
+    assert errors.ap50 == pytest.approx(0.75)
+    assert errors.cost["missed"] == pytest.approx(0.25)
+    assert [(part.boxes, part.share) for part in errors.by_size.values()] == [(6, 0.25)]
+    assert errors.by_group == {"video": Missed(boxes=6, share=0.25)}
