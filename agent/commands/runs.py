@@ -90,6 +90,10 @@ def _run(
         ),
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="How many metrics to try.")] = 6,
+    ideas: Annotated[
+        int,
+        typer.Option(min=1, max=12, help="Ideas to think of in each round; the first that fits is tried."),
+    ] = 4,
     budget: Annotated[
         float, typer.Option(min=0.001, max=1, help="Training images, as a share of the pool.")
     ] = 0.25,
@@ -190,6 +194,7 @@ def _run(
         hints=tuple(hint or ()),
         metrics=tuple(metric or ()),
         rounds=rounds,
+        ideas=ideas,
         budget=budget,
         seeds=seeds,
         first_seeds=first_seeds,
