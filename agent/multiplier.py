@@ -19,7 +19,7 @@ from metricsmith.sandbox.errors import RunError
 
 from .display import Display
 from .run_folder import RunFolder
-from .summary import Summary
+from .summary import read_summary
 
 __all__ = ["data_multiplier"]
 
@@ -29,7 +29,7 @@ def data_multiplier(folder: RunFolder, data: DataSets, console: Console) -> Mult
 
     The run's own control is one point of the curve. RunError: the run is not finished, or it kept nothing.
     """
-    summary = _finished(folder)
+    summary = read_summary(folder)
     best = summary.test.best
     if best is None:
         raise RunError(
@@ -61,13 +61,3 @@ def data_multiplier(folder: RunFolder, data: DataSets, console: Console) -> Mult
     found = read_off(summary.budget, reached, curve)
     write_atomic(folder.multiplier, found.model_dump_json(indent=2) + "\n")
     return found
-
-
-def _finished(folder: RunFolder) -> Summary:
-    settings = folder.read_settings()  # says what is wrong where there is no run
-    if not folder.summary.exists():
-        raise RunError(
-            f"{folder.path}: this run of {settings.rounds} rounds is not finished; "
-            f"`metricsmith resume {folder.path}` goes on with it"
-        )
-    return Summary.model_validate_json(folder.summary.read_bytes())

@@ -22,6 +22,7 @@ from .approval import Approver, Ask, Auto, ByRule
 from .author import Author
 from .between_rounds import BetweenRounds
 from .display import Display
+from .export import Export, export
 from .journal import Event, Journal, first_difference, read_events
 from .lab import Lab
 from .loop import Engineer
@@ -33,7 +34,7 @@ from .report import write_report
 from .round_log import final_table, round_table
 from .run_folder import RunFolder
 from .settings import Settings
-from .summary import Summary
+from .summary import Summary, read_summary
 from .transcript import Recorded, Transcript
 
 __all__ = ["begin", "multiplier", "replay", "resume"]
@@ -81,6 +82,19 @@ def multiplier(folder: RunFolder, console: Console) -> Multiplier:
         found = data_multiplier(folder, _read_data(folder.read_settings(), console), console)
     resume(folder, console)
     console.print(f"{found}.", highlight=False)
+    return found
+
+
+def write_export(folder: RunFolder, out: Path, console: Console) -> Export:
+    """Write what a finished run recommends into the folder `out`. RunError: it is not finished."""
+    summary = read_summary(folder)
+    found = export(folder, summary, _read_data(folder.read_settings(), console), out)
+    what = "; then ".join(found.parts) or "a random sample, since nothing beat it"
+    mended = f", {found.mended} of them relabelled" if found.mended else ""
+    lines = [f"{found.training_set}: {found.images} images{mended}: {what}."]
+    if found.suspects:
+        lines.append(f"{found.suspects}: all images of the pool, the most suspicious first.")
+    console.print("\n".join(lines), highlight=False, soft_wrap=True)
     return found
 
 

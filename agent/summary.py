@@ -8,12 +8,14 @@ from pydantic import BaseModel, ConfigDict
 
 from metricsmith.evaluation.files import write_atomic
 from metricsmith.evaluation.trials import gain
+from metricsmith.sandbox.errors import RunError
 
 from .contest import Champion, mended
 from .lab import Lab, numbers
 from .outcome import Numbers, Outcome
+from .run_folder import RunFolder
 
-__all__ = ["AverageGain", "RoundSummary", "Score", "Summary", "TestScores", "conclude"]
+__all__ = ["AverageGain", "RoundSummary", "Score", "Summary", "TestScores", "conclude", "read_summary"]
 
 
 class _Frozen(BaseModel):
@@ -182,3 +184,14 @@ def _row(outcome: Outcome) -> RoundSummary:
 def _mean(values: Sequence[float | None]) -> float | None:
     measured = [value for value in values if value is not None]
     return round(sum(measured) / len(measured), 2) if measured else None
+
+
+def read_summary(folder: RunFolder) -> Summary:
+    """Return what `conclude` wrote. RunError: there is no such run, or it is not finished."""
+    settings = folder.read_settings()  # says what is wrong where there is no run
+    if not folder.summary.exists():
+        raise RunError(
+            f"{folder.path}: this run of {settings.rounds} rounds is not finished; "
+            f"`metricsmith resume {folder.path}` goes on with it"
+        )
+    return Summary.model_validate_json(folder.summary.read_bytes())

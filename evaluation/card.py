@@ -15,7 +15,7 @@ import numpy.typing as npt
 from metricsmith.sandbox.errors import DataError
 
 from .card_boxes import SHAPE, BoxFacts, box_facts, count_changes
-from .card_facts import Card, ClassFacts, Comparison, Extreme, GroupFacts, Motion, Profile, Spread
+from .card_facts import Card, ClassFacts, Comparison, Extreme, GroupFacts, Looks, Motion, Profile, Spread
 from .card_pixels import COLOURS, FEATURES, PixelFacts, pixel_facts
 from .dataset import Dataset
 from .pixels import load_rgb
@@ -27,6 +27,10 @@ __all__ = ["describe"]
 Floats = npt.NDArray[np.float64]
 _DETAILED = 4
 """How many classes, the most frequent, are described one by one."""
+_TRAITS = 5
+_MOST = 0.65
+"""A trait of a class is what at least so many of its boxes show."""
+_ODDEST = 4
 
 
 def describe(
@@ -127,6 +131,7 @@ def _class_facts(
         pixels=_comparisons(mine),
         contrast=Spread.of(mine.contrast),
         edge_span=_spreads(("width", "height"), mine.edge_span),
+        looks=_looks(dataset, boxes, measured[seen], mine),
         profile=_profile(mine) if seen.any() else None,
         colours_inside=_mean_shares(mine.inside_colours),
         colours_ring=_mean_shares(mine.ring_colours),
@@ -149,6 +154,33 @@ def _comparisons(pixels: PixelFacts) -> dict[str, Comparison]:
                 inside_less=float(np.mean(inside < ring)),
             )
     return found
+
+
+def _looks(
+    dataset: Dataset, boxes: BoxFacts, rows: npt.NDArray[np.int64], pixels: PixelFacts
+) -> Looks | None:
+    """What most boxes have in common against their rings, and the boxes that have least of it."""
+    difference = pixels.inside - pixels.ring
+    ringed = np.flatnonzero(~np.isnan(difference).any(axis=1))
+    if not len(ringed):
+        return None
+    greater = np.mean(difference[ringed] > 0, axis=0)
+    less = np.mean(difference[ringed] < 0, axis=0)
+    share = np.maximum(greater, less)
+    traits = [n for n in np.argsort(-share, kind="stable").tolist() if share[n] >= _MOST][:_TRAITS]
+    if not traits:
+        return None
+    signs = np.where(greater >= less, 1, -1)[traits]
+    shown = np.sum(difference[ringed][:, traits] * signs > 0, axis=1)
+    odd = np.flatnonzero(2 * shown < len(traits))
+    oddest = odd[np.argsort(shown[odd], kind="stable")][:_ODDEST]
+    return Looks(
+        traits={FEATURES[n]: float(share[n] * sign) for n, sign in zip(traits, signs.tolist(), strict=True)},
+        odd=len(odd) / len(ringed),
+        oddest=tuple(
+            _extreme("traits shown", float(shown[n]), dataset, boxes, int(rows[ringed[n]])) for n in oddest
+        ),
+    )
 
 
 def _profile(pixels: PixelFacts) -> Profile:
@@ -196,14 +228,13 @@ def _extremes(
             continue
         for what, at in ((lowest, np.nanargmin(values)), (highest, np.nanargmax(values))):
             if what is not None:
-                row = rows[at]
-                x1, y1, x2, y2 = boxes.xyxy[row].tolist()
-                yield Extreme(
-                    what=what,
-                    value=float(values[at]),
-                    file_name=dataset.images[boxes.image[row]].file_name,
-                    xywh=(x1, y1, x2 - x1, y2 - y1),
-                )
+                yield _extreme(what, float(values[at]), dataset, boxes, int(rows[at]))
+
+
+def _extreme(what: str, value: float, dataset: Dataset, boxes: BoxFacts, row: int) -> Extreme:
+    x1, y1, x2, y2 = boxes.xyxy[row].tolist()
+    name = dataset.images[boxes.image[row]].file_name
+    return Extreme(what=what, value=value, file_name=name, xywh=(x1, y1, x2 - x1, y2 - y1))
 
 
 def _mean_shares(colours: Floats) -> dict[str, float]:

@@ -6,7 +6,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["Card", "ClassFacts", "Comparison", "Extreme", "GroupFacts", "Motion", "Profile", "Spread"]
+__all__ = [
+    *("Card", "ClassFacts", "Comparison", "Extreme", "GroupFacts", "Looks", "Motion", "Profile", "Spread"),
+]
 
 
 class _Facts(BaseModel):
@@ -61,6 +63,27 @@ class Comparison(_Facts):
     """The share of boxes in which it is less."""
 
 
+class Extreme(_Facts):
+    """A box at the end of a measurement."""
+
+    what: str
+    value: float
+    file_name: str
+    xywh: tuple[float, float, float, float]
+
+
+class Looks(_Facts):
+    """What sets the inside of a class's boxes apart from the ring around them."""
+
+    traits: dict[str, float]
+    """The pixel features that are greater inside (or less, then negative) in most boxes, and in what share of
+    them; the clearest first."""
+    odd: float
+    """The share of boxes that show fewer than half of the traits."""
+    oddest: tuple[Extreme, ...]
+    """Those that show the fewest; the value is how many."""
+
+
 class Profile(_Facts):
     """How pixels change from the centre of the box outwards, one value a band; see `card_pixels.BANDS`."""
 
@@ -87,15 +110,6 @@ class Motion(_Facts):
     """The share of frames whose number of boxes differs from both neighbours', which agree."""
 
 
-class Extreme(_Facts):
-    """A box at the end of a measurement."""
-
-    what: str
-    value: float
-    file_name: str
-    xywh: tuple[float, float, float, float]
-
-
 class ClassFacts(_Facts):
     """One class."""
 
@@ -118,6 +132,8 @@ class ClassFacts(_Facts):
     """Distance between the mean colours of box and ring."""
     edge_span: dict[str, Spread]
     """Of width and height: how much of it lies between the first and the last edge pixel."""
+    looks: Looks | None
+    """None where most boxes look like their surroundings."""
     profile: Profile | None
     colours_inside: dict[str, float]
     """The mean share of pixels of each colour in the box, the most frequent first."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 
-from .card_facts import Card, ClassFacts, Motion, Spread
+from .card_facts import Card, ClassFacts, Extreme, Looks, Motion, Spread
 from .card_pixels import BANDS
 
 __all__ = ["number", "to_markdown"]
@@ -102,9 +102,7 @@ def _class_blocks(facts: ClassFacts) -> Iterable[str]:
             f"{_percent(facts.motion.flickers)}."
         )
     yield "Extremes (left, top, width, height):\n" + "\n".join(
-        f"- {extreme.what} {number(extreme.value)}: {extreme.file_name} "
-        f"({', '.join(f'{side:.0f}' for side in extreme.xywh)})"
-        for extreme in facts.extremes
+        f"- {extreme.what} {number(extreme.value)}: {_place(extreme)}" for extreme in facts.extremes
     )
 
 
@@ -128,8 +126,26 @@ def _pixel_blocks(facts: ClassFacts) -> Iterable[str]:
         f"Colours inside (mean share of pixels): {_colours(facts.colours_inside)}.",
         f"Colours in the ring: {_colours(facts.colours_ring)}.",
     ]
+    if facts.looks is not None:
+        lines.append(_looks(facts.looks))
     yield "\n".join(lines)
     yield _profile_table(facts)
+
+
+def _looks(looks: Looks) -> str:
+    traits = ", ".join(
+        f"{'more' if share > 0 else 'less'} {name} ({_percent(abs(share))})"
+        for name, share in looks.traits.items()
+    )
+    text = f"What sets the inside apart from the ring, and in how many of the boxes: {traits}."
+    if looks.oddest:
+        examples = ", ".join(_place(extreme) for extreme in looks.oddest)
+        text += f" {_percent(looks.odd)} of the boxes show fewer than half of these, such as {examples}."
+    return text
+
+
+def _place(extreme: Extreme) -> str:
+    return f"{extreme.file_name} ({', '.join(f'{side:.0f}' for side in extreme.xywh)})"
 
 
 def _profile_table(facts: ClassFacts) -> str:

@@ -63,6 +63,7 @@ def register(app: typer.Typer) -> None:
     app.command("resume", rich_help_panel="Runs")(_resume)
     app.command("hint", rich_help_panel="Runs")(_hint)
     app.command("replay", rich_help_panel="Runs")(_replay)
+    app.command("export", rich_help_panel="Runs")(_export)
     app.command("multiplier", rich_help_panel="Runs")(_multiplier)
     app.command("demo", rich_help_panel="Runs")(_demo)
 
@@ -284,6 +285,22 @@ def _replay(
         raise RunError(f"{folder.path}: a replay cannot be written over its record; give --name another name")
     overrides = {"data": data, "val": val, "test": test, "reference": reference}
     runs.replay(record, folder, live_trials=live_trials, data=overrides, console=console)
+
+
+def _export(
+    run: Run,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FOLDER", show_default=False, help="Where the files go.")
+    ],
+) -> None:
+    """Write what a finished run recommends: train.json to train on, suspects.csv to look through.
+
+    The training set is the one that was measured, in COCO's format: the best curation with the run's first
+    seed, or the random sample where nothing beat it. No image is copied.
+    """
+    from .. import runs
+
+    runs.write_export(RunFolder(run), out, console)
 
 
 def _multiplier(run: Run) -> None:

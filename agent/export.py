@@ -1,0 +1,113 @@
+"""What a finished run recommends, as files: the training set, and the images to look at first.
+
+Nothing is measured here; what is written is what the run measured, read from its folder and its data.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from metricsmith.evaluation.curation import Curation, Step, compose
+from metricsmith.evaluation.files import write_atomic
+from metricsmith.evaluation.scores import ScoreTable, combined, read_scores
+from metricsmith.evaluation.split_folders import DataSets
+from metricsmith.evaluation.writers import write_coco
+from metricsmith.sandbox.errors import RunError
+
+from .contest import Champion
+from .ideas import Idea, plan_of
+from .journal import Event, read_events
+from .run_folder import RunFolder
+from .summary import Summary
+
+__all__ = ["Export", "champion", "export"]
+
+
+class Export(BaseModel):
+    """What was written."""
+
+    model_config = ConfigDict(frozen=True)
+
+    training_set: Path
+    """COCO JSON: the best curation, drawn with the run's first seed; the control where nothing was kept."""
+    suspects: Path | None
+    """CSV: every image of the pool, the most suspicious first; None where nothing tells them apart."""
+    images: int
+    mended: int
+    left_out: int
+    parts: tuple[str, ...]
+    """The steps of the curation in words; empty for the control."""
+
+
+def export(folder: RunFolder, summary: Summary, data: DataSets, out: Path) -> Export:
+    """Write `train.json` and `suspects.csv` into the folder `out`.
+
+    RunError: the data is not what the run was played on, or `out` holds such files already.
+    """
+    pool = data.splits.pool
+    events = read_events(folder.journal)
+    if events[0]["fingerprint"]["pool"] != pool.fingerprint():
+        raise RunError(
+            f"{folder.path}: the pool is not the one of this run: images or labels have changed since"
+        )
+    places = out / "train.json", out / "suspects.csv"
+    for place in places:
+        if place.exists():
+            raise RunError(f"{place}: there is such a file already; name another folder")
+    best = champion(events, read_scores(folder.scores) if folder.scores.exists() else {})
+    steps = best.steps if best else ()
+    seed = folder.read_settings().seed
+    curation = compose(pool, steps, budget=summary.budget, seed=seed, reference=data.reference)
+    out.mkdir(parents=True, exist_ok=True)
+    write_coco(pool.with_images(curation.images), places[0])
+    doubts = [step.table for step in steps if step.strategy.kind != "stratify"]
+    if doubts:
+        names = {image.id: image.file_name for image in pool.images}
+        write_atomic(places[1], _suspects(names, doubts, curation))
+    return Export(
+        training_set=places[0],
+        suspects=places[1] if doubts else None,
+        images=len(curation.images),
+        mended=len(curation.relabelled),
+        left_out=len(curation.left_out),
+        parts=tuple(f"{plan_of(step.strategy)} by {step.table.metric}" for step in steps),
+    )
+
+
+def champion(events: Sequence[Event], tables: dict[str, ScoreTable]) -> Champion | None:
+    """Return the best curation of a run from its journal and its scores; None where nothing was kept."""
+    best: Champion | None = None
+    ideas: dict[int, Idea] = {}
+    for event in events:
+        if event["event"] == "idea":
+            ideas[event["round"]] = Idea.model_validate(event["idea"])
+        elif event["event"] == "judged" and event["verdict"] == "kept":
+            idea = ideas[event["round"]]
+            below = best.steps if best and idea.on_best else ()
+            best = Champion(event["round"], (*below, Step(tables[idea.name], idea.strategy)))
+    return best
+
+
+def _suspects(names: dict[int | str, str], doubts: Sequence[ScoreTable], curation: Curation) -> str:
+    """A row an image: its place in the ranking of each metric, and what became of it."""
+    total = combined("all", doubts).image_suspicion()
+    ranks = {table.metric: table.image_suspicion() for table in doubts}
+    drawn = {image.id for image in curation.images}
+    left_out, mended = set(curation.left_out), set(curation.relabelled)
+    sheet = io.StringIO()
+    writer = csv.writer(sheet, lineterminator="\n")
+    writer.writerow(["file_name", "image_id", "suspicion", *ranks, "left_out", "drawn", "relabelled"])
+    for item in sorted(names, key=lambda item: (-total[item], names[item])):
+        writer.writerow(
+            [
+                *(names[item], item, f"{total[item]:.4f}"),
+                *(f"{own[item]:.4f}" for own in ranks.values()),
+                *(int(item in group) for group in (left_out, drawn, mended)),
+            ]
+        )
+    return sheet.getvalue()
