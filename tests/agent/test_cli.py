@@ -35,6 +35,7 @@ COMMANDS = (
     "resume",
     "hint",
     "replay",
+    "export",
     "multiplier",
     "stats",
     "metrics",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import shutil
@@ -26,6 +27,8 @@ from metricsmith.agent.run_folder import RunFolder
 from metricsmith.agent.settings import Settings
 from metricsmith.evaluation.corruption import Harm, write_ledger
 from metricsmith.evaluation.detectors import Detector, KeepingDetector, ProxyDetector, ProxySettings
+from metricsmith.evaluation.draws import control_draw
+from metricsmith.evaluation.readers import read_dataset
 from metricsmith.sandbox.errors import DataError, RunError, StaleTranscriptError
 
 TINY = ProxySettings(image_size=64, window=64, steps=4, batch=4, channels=16)
@@ -808,3 +811,72 @@ def test_code_that_is_never_valid_is_parked_and_the_run_goes_on(
     ]
     assert summary["test"]["best"] is None
     assert "train on the random sample" in (tmp_path / "said.txt").read_text().replace("\n", " ")
+
+
+def test_export_writes_the_training_set_that_was_measured_and_the_suspects(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console: Console
+) -> None:
+    monkeypatch.setattr(contest, "judge", lambda *_: "kept")
+    model = Scripted(
+        [
+            *(idea("MinusArea", "filter", 0.25), block(NEGATIVE), LESSON),
+            *(idea("BoxArea", "relabel", 0.25, on_best=True), block(GOOD), LESSON, INSIGHTS),
+        ]
+    )
+    two = settings.model_copy(update={"rounds": 2})
+    folder = begin(tmp_path / "run", two, model, monkeypatch, console)
+    best = json.loads(folder.summary.read_text())["test"]["best"]
+    drawn = json.loads((folder.curations / f"round-{best['round']}-seed-0.json").read_text())
+    found = runs.write_export(folder, tmp_path / "out", console)
+    assert found.parts == tuple(best["parts"])
+    written = read_dataset(found.training_set)
+    assert [image.id for image in written.images] == drawn["images"]
+    curated = json.loads((folder.trials / f"val-curated-{best['round']}-0.json").read_text())
+    assert (len(written), written.box_count) == (curated["images"], curated["boxes"])
+    assert (found.mended, found.left_out) == (len(drawn["relabelled"]), len(drawn["left_out"]))
+    assert found.suspects is not None
+    with found.suspects.open(newline="") as sheet:
+        rows = list(csv.DictReader(sheet))
+    assert len(rows) == 24
+    suspicion = [float(row["suspicion"]) for row in rows]
+    assert suspicion == sorted(suspicion, reverse=True)
+    assert {int(row["image_id"]) for row in rows if row["left_out"] == "1"} == set(drawn["left_out"])
+    assert {int(row["image_id"]) for row in rows if row["relabelled"] == "1"} == set(drawn["relabelled"])
+    assert {int(row["image_id"]) for row in rows if row["drawn"] == "1"} == set(drawn["images"])
+    assert set(rows[0]) > {part.rpartition(" by ")[2] for part in found.parts}
+    with pytest.raises(RunError, match=r"train\.json: there is such a file already"):
+        runs.write_export(folder, tmp_path / "out", console)
+
+
+def test_export_of_a_run_that_kept_nothing_is_the_random_sample(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console: Console
+) -> None:
+    monkeypatch.setattr(contest, "judge", lambda *_: "dropped")
+    model = Scripted([idea("MinusArea", "filter", 0.25), block(NEGATIVE), LESSON])
+    one = settings.model_copy(update={"rounds": 1})
+    folder = begin(tmp_path / "run", one, model, monkeypatch, console)
+    found = runs.write_export(folder, tmp_path / "out", console)
+    assert (found.parts, found.suspects, found.mended) == ((), None, 0)
+    written = read_dataset(found.training_set)
+    pool = read_dataset(settings.data / "train")
+    assert [i.id for i in written.images] == control_draw([i.id for i in pool.images], 12, 0)
+    assert not (tmp_path / "out" / "suspects.csv").exists()
+
+
+def test_export_refuses_other_data_than_the_runs(
+    finished: RunFolder, data: Path, tmp_path: Path, console: Console
+) -> None:
+    folder = RunFolder(tmp_path / "copy")
+    shutil.copytree(finished.path, folder.path)
+    shutil.copytree(data, tmp_path / "data")
+    config = json.loads(folder.config.read_text())
+    config["settings"]["data"] = str(tmp_path / "data")
+    folder.config.write_text(json.dumps(config))
+    runs.write_export(folder, tmp_path / "out", console)
+    labels = next((tmp_path / "data" / "train").glob("*.json"))
+    document = json.loads(labels.read_text())
+    document["annotations"][0]["bbox"][2] += 1
+    labels.write_text(json.dumps(document))
+    with pytest.raises(RunError, match="the pool is not the one of this run"):
+        runs.write_export(folder, tmp_path / "again", console)
+    assert not (tmp_path / "again").exists()
