@@ -9,7 +9,8 @@ from metricsmith.sandbox.errors import DetectorError
 from .detector import Detector, Job, TellsLosses, Trained, train_ahead
 from .fine_tuned import ARCHITECTURES, FineTunedDetector, FineTuning
 from .keeping import KeepingDetector
-from .proxy import ProxyDetector, ProxySettings
+from .proxy import ProxyDetector
+from .proxy_settings import ProxySettings
 
 __all__ = [
     "ARCHITECTURES",

@@ -12,7 +12,6 @@ The proxy is no detector to deploy, and its mAP says little beside other detecto
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -29,11 +28,12 @@ from ..progress import Progress, silent
 from .detector import Job
 from .features import CHANNELS, STRIDES, FeatureStore, Levels
 from .network import Network
+from .proxy_settings import ProxySettings
 from .stock import Stock
 from .team import cores, train_together
 from .threads import one_thread
 
-__all__ = ["ProxyDetector", "ProxySettings"]
+__all__ = ["ProxyDetector"]
 
 _CELL = STRIDES[-1]
 """Windows start at multiples of the widest stride, so that all levels can be cut alike."""
@@ -43,31 +43,17 @@ _WEIGHT_DECAY = 1e-4
 _GRADIENT_NORM = 10.0
 
 
-@dataclass(frozen=True)
-class ProxySettings:
-    """What a proxy trial costs and how well it ranks. Fixed within a run."""
-
-    image_size: int = 320
-    """The long side of every image as the backbone sees it, in pixels; a multiple of 32."""
-    window: int = 160
-    """The side of the square windows trained on, in the same pixels; a multiple of 32."""
-    steps: int = 100
-    """Optimiser steps."""
-    batch: int = 16
-    """Windows a step."""
-    channels: int = 64
-    """Channels of pyramid and head; a multiple of 4."""
-    lr: float = 5e-3
-    """AdamW's highest learning rate; it rises to it and falls to nearly 0 in one cycle."""
-
-
 class ProxyDetector:
     """Implements `Detector` with frozen ImageNet features."""
 
     name = "proxy"
 
     def __init__(
-        self, cache: Path, settings: ProxySettings = ProxySettings(), *, train_anew: bool = False
+        self,
+        cache: Path,
+        settings: ProxySettings = ProxySettings(),  # noqa: B008, it is frozen
+        *,
+        train_anew: bool = False,
     ) -> None:
         """Keep features and trained networks under `cache`, which runs and processes may share.
 

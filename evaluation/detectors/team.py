@@ -16,13 +16,11 @@ from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import BinaryIO, cast
 
 from ..progress import Progress, silent
 from .detector import Job
-
-if TYPE_CHECKING:
-    from .proxy import ProxySettings
+from .proxy_settings import ProxySettings
 
 __all__ = ["cores", "train_together"]
 

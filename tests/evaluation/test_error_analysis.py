@@ -103,10 +103,10 @@ def test_without_boxes_there_is_nothing_to_say() -> None:
 
 def test_several_detectors_are_averaged() -> None:
     images = [image(n, (0, A), group="video") for n in range(6)]
-    blind, sound = [found()] * 6, [found((0, A, 0.9))] * 6
-    errors = analyse(images, [blind, sound, sound, sound], NAMES)
+    astray, sound = [found((0, MOVED, 0.9))] * 6, [found((0, A, 0.9))] * 6
+    errors = analyse(images, [astray, sound, sound, sound], NAMES)
     assert errors is not None
     assert errors.ap50 == pytest.approx(0.75)
-    assert errors.cost["missed"] == pytest.approx(0.25)
+    assert errors.cost["wrong place"] == pytest.approx(0.25)
     assert [(part.boxes, part.share) for part in errors.by_size.values()] == [(6, 0.25)]
     assert errors.by_group == {"video": Missed(boxes=6, share=0.25)}
