@@ -55,7 +55,7 @@ def contest(lab: Lab, number: int, steps: Sequence[Step], best: Champion | None)
     verdict: Verdict = judge(*gains.values())
     if best is not None:
         before: dict[Rival, list[Trial]] = {"best": lab.curated(best.round, best.steps, "val", seeds)}
-        if mended(best.steps) < fraction:
+        if verdict == "kept" and mended(best.steps) < fraction:
             before["best_random_relabel"] = lab.random_relabel(fraction, "val", seeds, best.round, best.steps)
         than = {name: gain(curated, trials) for name, trials in before.items()}
         if verdict == "kept" and any(gained.map.mean <= 0 for gained in than.values()):

@@ -23,9 +23,9 @@ Verdict = Literal[
     "redundant",
 ]
 """The first four were measured. `kept`: it beats every rival, and becomes the best curation so far; `beaten`:
-it beats the random samples, but not the best curation before it; `dropped` and `inconclusive`: see
-`trials.judge`. `parked`: no valid code came; `rejected`: by the person who approves; `uninformative` and
-`redundant`: the scores say nothing, or what an earlier metric said."""
+it beats the random samples, but not the best curation before it, or not that one with as many images
+relabelled; `dropped` and `inconclusive`: see `trials.judge`. `parked`: no valid code came; `rejected`: by the
+person who approves; `uninformative`, `redundant`: the scores say nothing, or what an earlier metric said."""
 
 
 class Numbers(BaseModel):
@@ -100,7 +100,7 @@ class Outcome(BaseModel):
     """Over the best curation before this round; None where there was none."""
     best_random_relabel: Versus | None = None
     """Over that one with as many images relabelled as here, the rest of them at random; None where it had as
-    many."""
+    many, where there was none, and where the verdict did not hang on it."""
     alike: dict[str, float] = {}
     """Spearman's rank correlation with every metric scored before, the strongest first."""
     lesson: str = ""

@@ -37,7 +37,7 @@ from .settings import Settings
 from .summary import Summary, read_summary
 from .transcript import Recorded, Transcript
 
-__all__ = ["begin", "multiplier", "replay", "resume"]
+__all__ = ["begin", "multiplier", "replay", "resume", "write_export"]
 
 RECORDED_KINDS = frozenset({"trial", "approval", "hinted", "stopped"})
 """What a strict replay takes from the record: training takes minutes, a person and a clock are not there."""

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import binom
 
 from metricsmith.sandbox.errors import DataError
 
@@ -29,7 +30,8 @@ _DETAILED = 4
 """How many classes, the most frequent, are described one by one."""
 _TRAITS = 5
 _MOST = 0.65
-"""A trait of a class is what at least so many of its boxes show."""
+"""A trait of a class is what at least so many of its boxes show, and more than chance would."""
+_CHANCE = 0.001
 _ODDEST = 4
 
 
@@ -164,10 +166,16 @@ def _looks(
     ringed = np.flatnonzero(~np.isnan(difference).any(axis=1))
     if not len(ringed):
         return None
-    greater = np.mean(difference[ringed] > 0, axis=0)
-    less = np.mean(difference[ringed] < 0, axis=0)
-    share = np.maximum(greater, less)
-    traits = [n for n in np.argsort(-share, kind="stable").tolist() if share[n] >= _MOST][:_TRAITS]
+    greater = np.sum(difference[ringed] > 0, axis=0)
+    less = np.sum(difference[ringed] < 0, axis=0)
+    count = np.maximum(greater, less)
+    # How often a coin would show as many boxes or more on one of its sides.
+    chance = 2 * binom.sf(count - 1, len(ringed), 0.5)
+    share = count / len(ringed)
+    traits = [
+        n for n in np.argsort(-share, kind="stable").tolist() if share[n] >= _MOST and chance[n] < _CHANCE
+    ]
+    traits = traits[:_TRAITS]
     if not traits:
         return None
     signs = np.where(greater >= less, 1, -1)[traits]

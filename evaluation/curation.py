@@ -139,7 +139,7 @@ def compose(
     ids = [image.id for image in pool.images]
     control_draw(ids, budget, seed)  # refuses a budget that the pool cannot fill
     left_out = _left_out(ids, of("filter"), len(ids) - budget)
-    order = [item for item in permutation(ids, seed) if item not in set(left_out)]
+    order = _without_these(permutation(ids, seed), left_out)
     stratify = of("stratify")
     drawn = _stratified(pool, order, stratify[-1].table, budget) if stratify else order[:budget]
     doubted = set().union(*(_doubted_boxes(step) for step in of("filter_boxes")))
@@ -151,21 +151,31 @@ def compose(
     relabels = of("relabel")
     if relabels or mend:
         suspects = _suspects(ids, drawn, relabels)
-        others = [item for item in order if item in set(drawn) and item not in set(suspects)]
+        # `stratify` does not draw in a random order: what is rare comes late
+        shuffled = permutation(_these(ids, drawn), seed) if stratify else drawn
         more = max(0, round(mend * budget) - len(suspects))
-        curation = _relabelled(pool, curation, [*suspects, *others[:more]], reference)
+        relabelled = [*suspects, *_without_these(shuffled, suspects)[:more]]
+        curation = _relabelled(pool, curation, relabelled, reference)
     return curation
+
+
+def _these(ids: Sequence[Id], chosen: Iterable[Id]) -> list[Id]:
+    known = set(chosen)
+    return [item for item in ids if item in known]
+
+
+def _without_these(ids: Sequence[Id], others: Iterable[Id]) -> list[Id]:
+    known = set(others)
+    return [item for item in ids if item not in known]
 
 
 def _suspects(ids: Sequence[Id], drawn: Sequence[Id], relabels: Sequence[Step]) -> list[Id]:
     """The drawn images that these steps have mended, the most suspicious first."""
     if not relabels:
         return []
-    chosen = set(drawn)
     table = combined("relabel", [step.table for step in relabels])
     fraction = max(step.strategy.fraction for step in relabels)
-    suspects = [item for item in _most_suspicious(ids, table, len(ids)) if item in chosen]
-    return suspects[: round(fraction * len(drawn))]
+    return _these(_most_suspicious(ids, table, len(ids)), drawn)[: round(fraction * len(drawn))]
 
 
 def _relabelled(

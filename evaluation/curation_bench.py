@@ -1,8 +1,9 @@
-"""What a fixed detector makes of training sets from which each method kept what it doubts.
+"""What a fixed detector makes of training sets that each method has cleaned of what it doubts.
 
-Every method leaves out the same share of the same pool, as many images as are harmed, and its training set
-has the same budget; random leaves out nothing, the oracle exactly the harmed. See `metricsmith bench
-curation`.
+`filter`: every method leaves out the same share of the same pool, as many images as are harmed, and its
+training set has the same budget; random leaves out nothing, the oracle exactly the harmed. `relabel`: all
+have the same images, and each has the same share of them mended, what it doubts most; random chooses at
+random, the oracle the harmed. See `metricsmith bench curation`.
 """
 
 from __future__ import annotations
@@ -10,20 +11,22 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from statistics import fmean
+from typing import Literal, TypedDict
 
 from pydantic import BaseModel, ConfigDict
 
 from .corruption import harmed_images
-from .curation import Strategy, curate
+from .curation import Step, Strategy, compose
 from .dataset import Dataset, Image
 from .detectors import Detector
-from .draws import control_draw
 from .label_error_bench import Case
 from .peers import Suspicion
 from .progress import Progress, silent
 from .trials import Trial, run_trial
 
-__all__ = ["Row", "Standing", "standings", "train_on", "training_set"]
+__all__ = ["Kind", "Row", "Standing", "standings", "train_on", "training_set"]
+
+Kind = Literal["filter", "relabel"]
 
 BUDGET = 0.25
 """The size of every training set, as a share of the pool."""
@@ -59,22 +62,37 @@ class Standing(BaseModel):
 
 
 def train_on(
-    detector: Detector, case: Case, suspicion: Suspicion, test: Dataset, progress: Progress = silent
+    detector: Detector,
+    case: Case,
+    suspicion: Suspicion,
+    test: Dataset,
+    kind: Kind = "filter",
+    progress: Progress = silent,
 ) -> Trial:
-    """Return the trial on what the method leaves of the pool, evaluated on `test`."""
-    images = training_set(case, suspicion)
+    """Return the trial on what the method makes of the pool, evaluated on `test`."""
+    images = training_set(case, suspicion, kind)
     trial, _ = run_trial(detector, images, test.images, case.dirty.class_names, case.seed, progress)
     return trial
 
 
-def training_set(case: Case, suspicion: Suspicion) -> tuple[Image, ...]:
-    """Return what the method leaves of the pool, drawn down to the budget."""
-    pool = case.dirty
-    budget = max(1, round(BUDGET * len(pool)))
+def training_set(case: Case, suspicion: Suspicion, kind: Kind = "filter") -> tuple[Image, ...]:
+    """Return what the method makes of the pool, of the size of the budget."""
+    pool, share = case.dirty, len(harmed_images(case.harms)) / len(case.dirty)
+    common: _Common = {
+        "budget": max(1, round(BUDGET * len(pool))),
+        "seed": case.seed,
+        "reference": case.clean,
+    }
     if suspicion.method == "random":
-        return pool.subset(control_draw([image.id for image in pool.images], budget, case.seed)).images
-    strategy = Strategy(kind="filter", fraction=len(harmed_images(case.harms)) / len(pool))
-    return curate(pool, suspicion.table(pool), strategy, budget=budget, seed=case.seed).images
+        return compose(pool, (), mend=share if kind == "relabel" else 0.0, **common).images
+    step = Step(suspicion.table(pool), Strategy(kind=kind, fraction=share))
+    return compose(pool, [step], **common).images
+
+
+class _Common(TypedDict):
+    budget: int
+    seed: int
+    reference: Dataset
 
 
 def standings(rows: Sequence[Row]) -> list[Standing]:

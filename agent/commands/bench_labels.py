@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -138,17 +139,28 @@ def _figures_table(title: str, level: str, rows: Sequence[Figures]) -> Table:
     return table
 
 
+class Kind(StrEnum):
+    """What is done with a method's doubts."""
+
+    filter = "filter"
+    relabel = "relabel"
+
+
 def _curation(
     data: DataSets = None,
+    strategy: Annotated[
+        Kind, typer.Option(help="Leave the doubted images out of the pool, or mend those that were drawn?")
+    ] = Kind.filter,
     noise: Noise = None,
     seeds: Seeds = 3,
     metric: Metrics = None,
     runs: Runs = Path("runs"),
 ) -> None:
-    """What a detector gains when each method leaves out what it doubts, against random and the oracle.
+    """What a detector gains when each method leaves out or mends what it doubts, beside random and oracle.
 
-    Every method leaves out as many images as are harmed and trains on 25 % of the pool; numbers are those of
-    test. Results are kept in DIR/bench: what was measured once is not measured again.
+    Every method leaves out as many images as are harmed (or has as large a share of the drawn ones mended)
+    and trains on 25 % of the pool; numbers are those of test. Results are kept in DIR/bench: what was
+    measured once is not measured again.
     """
     from metricsmith.evaluation.bench_record import BenchRecord
     from metricsmith.evaluation.curation_bench import Row, train_on, training_set
@@ -157,37 +169,42 @@ def _curation(
 
     generated = _sources(metric)
     record = BenchRecord(runs / "bench" / "curation.jsonl")
+    how = () if strategy is Kind.filter else (strategy.value,)  # older records know one strategy only
     detector = ProxyDetector(runs / "cache")
     rows: list[Row] = []
     with Display(errors) as display:
         for place in _places(data, noise, seeds, runs, display):
 
             def trial_key(method: str, place: _Place = place) -> tuple[object, ...]:
-                return (*place.key, method, _digest({method: generated.get(method, "")}))
+                return (*place.key, *how, method, _digest({method: generated.get(method, "")}))
 
             def measure(place: _Place = place, key: Callable[[str], tuple[object, ...]] = trial_key) -> Any:
                 case = look(detector, place.clean, place.noise, place.seed, display.progress)
                 doubts = list(suspicions(case, generated, display.progress))
                 classes = place.clean.class_names
-                jobs = [Job(training_set(case, doubt), classes, place.seed) for doubt in doubts]
+                jobs = [
+                    Job(training_set(case, doubt, strategy.value), classes, place.seed) for doubt in doubts
+                ]
                 train_ahead(detector, jobs, display.progress)
                 methods = []
                 for doubt in doubts:
                     errors.print(
                         f"{place.name}, {place.noise:.0%}, seed {place.seed}: {doubt.method}", highlight=False
                     )
-                    train = partial(train_on, detector, case, doubt, place.test, display.progress)
+                    train = partial(
+                        train_on, detector, case, doubt, place.test, strategy.value, display.progress
+                    )
                     record.once(partial(_dumped, train), *key(doubt.method))
                     methods.append(doubt.method)
                 return methods
 
-            for method in record.once(measure, *place.key, "methods", _digest(generated)):
+            for method in record.once(measure, *place.key, *how, "methods", _digest(generated)):
                 trial = record.once(dict, *trial_key(method))
                 rows.append(Row(dataset=place.name, noise=place.noise, method=method, trial=trial))
     for (name, share), own in _grouped(rows).items():
-        console.print(_curation_table(f"{name}, {share:.0%} harmed", own))
+        console.print(_curation_table(f"{name}, {share:.0%} harmed, {strategy}", own))
     if len(_grouped(rows)) > 1:
-        console.print(_curation_table("All", rows))
+        console.print(_curation_table(f"All, {strategy}", rows))
 
 
 def _dumped(train: Callable[[], Trial]) -> dict[str, Any]:

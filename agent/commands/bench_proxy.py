@@ -124,5 +124,6 @@ def _proxy(
 
 def _repeats(first: Trial, again: Trial) -> str:
     """What a repetition of a trial says about chance, in words."""
-    same = first.model_copy(update={"seconds": again.seconds}) == again
-    return "every statistic is the same to the last bit" if same else f"mAP {again.map!r}, not {first.map!r}"
+    before, now = first.model_dump(exclude={"seconds"}), again.model_dump(exclude={"seconds"})
+    changed = [f"{name} {now[name]!r}, not {before[name]!r}" for name in before if now[name] != before[name]]
+    return "; ".join(changed) or "every statistic is the same to the last bit"

@@ -48,28 +48,30 @@ def test_card_makes_black_and_white_and_the_loose_boxes_plain(tmp_path):
 
 
 def test_card_says_what_sets_a_class_apart_and_which_boxes_do_not_show_it(tmp_path):
-    whole = pandas(tmp_path, loose_from=12)
+    whole = pandas(tmp_path, frames=22, loose_from=22)
     astray = [Box(90 + n, 0, (100.0, 85.0 + n, 30.0, 20.0)) for n in range(2)]
     images = [replace(i, boxes=(astray[n],)) if n < 2 else i for n, i in enumerate(whole.images)]
     card = describe(replace(whole, images=tuple(images)))
     looks = card.classes[0].looks
     assert len(looks.traits) == 5
-    assert all(abs(share) >= 10 / 12 for share in looks.traits.values())
+    assert all(abs(share) >= 20 / 22 for share in looks.traits.values())
     clear = {"black": 1, "white": 1, "colourless": 1, "light spread": 1, "saturation": -1, "edges": 1}
     for name in looks.traits.keys() & clear:
         assert np.sign(looks.traits[name]) == clear[name]
-    assert looks.odd == pytest.approx(2 / 12)
+    assert looks.odd == pytest.approx(2 / 22)
     assert {extreme.file_name for extreme in looks.oddest} == {"000.png", "001.png"}
     text = to_markdown(card)
     assert "What sets the inside apart from the ring, and in how many of the boxes: " in text
-    assert "16.7 % of the boxes show fewer than half of these, such as " in text
+    assert "9.09 % of the boxes show fewer than half of these, such as " in text
     assert "000.png (100, 85, 30, 20)" in text
 
 
-def test_class_that_looks_like_its_surroundings_has_no_looks(tmp_path):
-    rng = np.random.default_rng(0)
+@pytest.mark.parametrize("count", [1, 3, 10, 20, 40])
+@pytest.mark.parametrize("seed", range(4))
+def test_class_that_looks_like_its_surroundings_has_no_looks(tmp_path, count, seed):
+    rng = np.random.default_rng(seed)
     images = []
-    for row in range(40):
+    for row in range(count):
         path = tmp_path / f"{row}.png"
         cv2.imwrite(str(path), rng.integers(0, 256, (80, 80, 3), dtype=np.uint8))
         box = Box(row, 0, (20.0, 20.0, 40.0, 40.0))

@@ -183,6 +183,21 @@ def test_more_is_mended_at_random_in_the_draw_of_a_curation():
     assert compose(pool, steps, mend=0.25, **shared) == compose(pool, steps, mend=0.1, **shared) == made
 
 
+def test_rare_images_are_mended_at_random_as_often_as_others():
+    """A stratify draws what is rare late, from all over the seed's order; the mending must not notice."""
+    pool = pool_of([1] * 1000)
+    reference = pool.with_images(replace(image, boxes=()) for image in pool.images)
+    rare = ScoreTable.of("M", "object", "none", np.array([0.0] * 900 + [1.0] * 100), pool)
+    steps = [Step(rare, Strategy(kind="stratify"))]
+    drawn, mended = [], []
+    for seed in range(10):
+        made = compose(pool, steps, budget=200, seed=seed, reference=reference, mend=0.4)
+        drawn.append(np.mean([item >= 900 for item in ids_of(made)]))
+        mended.append(np.mean([item >= 900 for item in made.relabelled]))
+    assert np.mean(drawn) == 0.5
+    assert np.mean(mended) == pytest.approx(0.5, abs=0.06)
+
+
 def refuse(match, *, kind="relabel", suspicious="low", budget=2, reference=None, names=("0", "1", "2")):
     pool = pool_of([1, 1, 1])
     table = ScoreTable.of("Sharpness", "image", suspicious, np.arange(3.0), pool)

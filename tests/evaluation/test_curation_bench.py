@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from metricsmith.evaluation.bench_record import BenchRecord
 from metricsmith.evaluation.corruption import Harm
-from metricsmith.evaluation.curation_bench import Row, standings, train_on
+from metricsmith.evaluation.curation_bench import Row, standings, train_on, training_set
 from metricsmith.evaluation.dataset import Box, Dataset, Image
 from metricsmith.evaluation.draws import control_draw, oracle_draw
 from metricsmith.evaluation.label_error_bench import Case, oracle
@@ -65,6 +66,27 @@ def test_every_method_leaves_out_as_many_as_are_harmed() -> None:
     ):
         assert train_on(detector, some, suspicion, pool(2)).images == 10
         assert detector.saw == expected, suspicion.method
+
+
+def test_every_method_has_as_many_of_the_same_images_mended() -> None:
+    harmed = set(range(0, 100, 4))
+    clean = pool(100)
+    dirty = clean.with_images(
+        replace(image, boxes=(Box(image.id, 0, (6.0, 6.0, 3.0, 3.0)),)) if image.id in harmed else image
+        for image in clean.images
+    )
+    harms = tuple(Harm(n, n, "shift", None, None, 0, 0) for n in sorted(harmed))
+    some = Case(clean, dirty, harms, {}, {}, seed=3)
+    drawn = control_draw(list(range(100)), 25, 3)
+    found = harmed & set(drawn)
+    assert len(found) > 6, "more than a quarter of 25 can be mended"
+    for suspicion in (oracle(some), Suspicion.random(dirty, 3)):
+        images = training_set(some, suspicion, "relabel")
+        assert [image.id for image in images] == drawn
+        wrong = {image.id for image in images if image.boxes != clean.images[int(image.id)].boxes}
+        assert wrong < found
+        if suspicion.method == "oracle":
+            assert len(wrong) == len(found) - 6, "every mending hits a harmed one"
 
 
 def row(method: str, ap: float, ar: float, seed: int, dataset: str = "zoo") -> Row:
