@@ -8,11 +8,14 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
 from metricsmith.evaluation.curation import Curation, Step, compose
+from metricsmith.evaluation.dataset import Image
 from metricsmith.evaluation.files import write_atomic
 from metricsmith.evaluation.scores import ScoreTable, combined, read_scores
 from metricsmith.evaluation.split_folders import DataSets
@@ -47,24 +50,35 @@ class Export(BaseModel):
 def export(folder: RunFolder, summary: Summary, data: DataSets, out: Path) -> Export:
     """Write `train.json` and `suspects.csv` into the folder `out`.
 
-    RunError: the data is not what the run was played on, or `out` holds such files already.
+    RunError: the data is not what the run was played on, `out` cannot be written or holds such files already,
+    or the run's journal or scores are missing.
     """
-    pool = data.splits.pool
-    events = read_events(folder.journal)
-    if events[0]["fingerprint"]["pool"] != pool.fingerprint():
-        raise RunError(
-            f"{folder.path}: the pool is not the one of this run: images or labels have changed since"
-        )
+    pool, seed = data.splits.pool, folder.read_settings().seed
     places = out / "train.json", out / "suspects.csv"
     for place in places:
         if place.exists():
             raise RunError(f"{place}: there is such a file already; name another folder")
-    best = champion(events, read_scores(folder.scores) if folder.scores.exists() else {})
+    events = read_events(folder.journal)
+    if not events:
+        raise RunError(f"{folder.journal}: the journal is missing, so it is not known what was measured")
+    if events[0]["fingerprint"]["pool"] != pool.fingerprint():
+        raise RunError(
+            f"{folder.path}: the pool is not the one of this run: images or labels have changed since"
+        )
+    best = champion(events, read_scores(folder.scores) if summary.test.best else {})
     steps = best.steps if best else ()
-    seed = folder.read_settings().seed
     curation = compose(pool, steps, budget=summary.budget, seed=seed, reference=data.reference)
-    out.mkdir(parents=True, exist_ok=True)
-    write_coco(pool.with_images(curation.images), places[0])
+    number, arm = (best.round, "curated") if best else (0, "control")
+    if not _is_what_was_measured(curation, events, round=number, arm=arm, split="val", seed=seed):
+        raise RunError(
+            f"{folder.path}: this training set is not the one that was measured: "
+            "the reference has changed since"
+        )
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{out}: cannot be made a folder to write into: {error.strerror}") from None
+    write_coco(pool.with_images(_numbered(curation.images)), places[0])
     doubts = [step.table for step in steps if step.strategy.kind != "stratify"]
     if doubts:
         names = {image.id: image.file_name for image in pool.images}
@@ -76,6 +90,28 @@ def export(folder: RunFolder, summary: Summary, data: DataSets, out: Path) -> Ex
         mended=len(curation.relabelled),
         left_out=len(curation.left_out),
         parts=tuple(f"{plan_of(step.strategy)} by {step.table.metric}" for step in steps),
+    )
+
+
+def _is_what_was_measured(curation: Curation, events: Sequence[Event], **trial: object) -> bool:
+    """Whether this trial of the journal had as many images, boxes and mended images as the curation."""
+    boxes = sum(len(image.boxes) for image in curation.images)
+    own = (len(curation.images), boxes, len(curation.relabelled), curation.changed)
+    return any(
+        own == (event["images"], event["boxes"], event["mended"], event["changed"])
+        for event in events
+        if event["event"] == "trial" and trial.items() <= event.items()
+    )
+
+
+def _numbered(images: Sequence[Image]) -> tuple[Image, ...]:
+    """The images, their boxes numbered anew if ids repeat: a reference may have counted for itself."""
+    ids = [box.id for image in images for box in image.boxes]
+    if len(set(ids)) == len(ids):
+        return tuple(images)
+    number = count(1)
+    return tuple(
+        replace(image, boxes=tuple(replace(box, id=next(number)) for box in image.boxes)) for image in images
     )
 
 

@@ -68,6 +68,7 @@ def analyse(
     places = [place for place, (_, box) in enumerate(boxes) if not box.crowd]
     if not places:
         return None
+    labels = {boxes[place][1].label for place in places}
     ap50, cost = [], defaultdict[str, list[float]](list)
     found = np.zeros((len(detectors), len(boxes)), bool)
     for own, predictions in zip(found, detectors, strict=True):
@@ -76,8 +77,11 @@ def analyse(
         status = run.image_diagnostics(iou_thr=0.5, score_thr=0.0)["gt_status"]
         own[:] = [status.get(place + 1) == "matched" for place in range(len(boxes))]
         ap50.append(float(tide["ap_base"]))
+        # TIDE gives nothing for a class that is never predicted, though finding its boxes would give all.
+        predicted = {int(label) for one in predictions for label in one.labels}
+        silent = len(labels - predicted) / len(labels)
         for kind, name in _KINDS.items():
-            cost[name].append(float(tide["delta_ap"][kind]))
+            cost[name].append(float(tide["delta_ap"][kind]) + (silent if name == "missed" else 0.0))
 
     def missed(key: Callable[[Image, Box], str | None]) -> dict[str, Missed]:
         parts = defaultdict[str, list[int]](list)

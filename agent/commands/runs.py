@@ -290,7 +290,10 @@ def _replay(
 def _export(
     run: Run,
     out: Annotated[
-        Path, typer.Option("--out", metavar="FOLDER", show_default=False, help="Where the files go.")
+        Path,
+        typer.Option(
+            "--out", metavar="FOLDER", show_default=False, file_okay=False, help="Where the files go."
+        ),
     ],
 ) -> None:
     """Write what a finished run recommends: train.json to train on, suspects.csv to look through.

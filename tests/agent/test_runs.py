@@ -863,20 +863,68 @@ def test_export_of_a_run_that_kept_nothing_is_the_random_sample(
     assert not (tmp_path / "out" / "suspects.csv").exists()
 
 
-def test_export_refuses_other_data_than_the_runs(
-    finished: RunFolder, data: Path, tmp_path: Path, console: Console
-) -> None:
-    folder = RunFolder(tmp_path / "copy")
-    shutil.copytree(finished.path, folder.path)
+@pytest.fixture
+def moved(
+    settings: Settings, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console: Console
+) -> RunFolder:
+    """A run that kept a relabelling, on data of its own below `tmp_path`."""
+    monkeypatch.setattr(contest, "judge", lambda *_: "kept")
     shutil.copytree(data, tmp_path / "data")
-    config = json.loads(folder.config.read_text())
-    config["settings"]["data"] = str(tmp_path / "data")
-    folder.config.write_text(json.dumps(config))
-    runs.write_export(folder, tmp_path / "out", console)
-    labels = next((tmp_path / "data" / "train").glob("*.json"))
+    own = settings.model_copy(update={"rounds": 1, "data": tmp_path / "data"})
+    return begin(
+        tmp_path / "run",
+        own,
+        Scripted([idea("BoxArea", "relabel", 0.5), block(GOOD), LESSON]),
+        monkeypatch,
+        console,
+    )
+
+
+def change(labels: Path, shift: int = 0, wider: int = 0) -> None:
+    """Renumber the annotations, or make each box wider by so many pixels."""
     document = json.loads(labels.read_text())
-    document["annotations"][0]["bbox"][2] += 1
+    for annotation in document["annotations"]:
+        annotation["id"] += shift
+        annotation["bbox"][2] += wider
     labels.write_text(json.dumps(document))
+
+
+def test_export_numbers_boxes_anew_where_the_reference_counts_for_itself(
+    moved: RunFolder, tmp_path: Path, console: Console
+) -> None:
+    change(tmp_path / "data" / "reference" / "annotations.json", shift=1)
+    found = runs.write_export(moved, tmp_path / "out", console)
+    assert found.mended == 6
+    written = json.loads(found.training_set.read_text())
+    ids = [annotation["id"] for annotation in written["annotations"]]
+    assert sorted(ids) == list(range(1, len(ids) + 1))
+    assert read_dataset(found.training_set).box_count == len(ids)
+
+
+def test_export_refuses_other_labels_than_the_runs(
+    moved: RunFolder, tmp_path: Path, console: Console
+) -> None:
+    reference = tmp_path / "data" / "reference" / "annotations.json"
+    kept = reference.read_text()
+    document = json.loads(kept)
+    document["annotations"] = []
+    reference.write_text(json.dumps(document))
+    with pytest.raises(RunError, match="the reference has changed since"):
+        runs.write_export(moved, tmp_path / "out", console)
+    reference.write_text(kept)
+    change(tmp_path / "data" / "train" / "annotations.json", wider=1)
     with pytest.raises(RunError, match="the pool is not the one of this run"):
-        runs.write_export(folder, tmp_path / "again", console)
-    assert not (tmp_path / "again").exists()
+        runs.write_export(moved, tmp_path / "out", console)
+    assert not (tmp_path / "out").exists()
+
+
+def test_export_says_what_is_missing(moved: RunFolder, tmp_path: Path, console: Console) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="file: cannot be made a folder to write into"):
+        runs.write_export(moved, tmp_path / "file", console)
+    moved.scores.unlink()
+    with pytest.raises(RunError, match="remove the file and resume the run"):
+        runs.write_export(moved, tmp_path / "out", console)
+    moved.journal.unlink()
+    with pytest.raises(RunError, match="the journal is missing"):
+        runs.write_export(moved, tmp_path / "out", console)

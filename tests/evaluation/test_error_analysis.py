@@ -110,3 +110,15 @@ def test_several_detectors_are_averaged() -> None:
     assert errors.cost["wrong place"] == pytest.approx(0.25)
     assert [(part.boxes, part.share) for part in errors.by_size.values()] == [(6, 0.25)]
     assert errors.by_group == {"video": Missed(boxes=6, share=0.25)}
+
+
+def test_what_is_never_predicted_is_missed() -> None:
+    """hotcoco's TIDE says 0 for a class without any prediction."""
+    images = [image(n, (0, A), (1, FAR)) for n in range(6)]
+    blind, half = [found()] * 6, [found((0, A, 0.9))] * 6
+    for detectors, ap50, missed in (([blind], 0, 1), ([half], 0.5, 0.5), ([blind, half], 0.25, 0.75)):
+        errors = analyse(images, detectors, NAMES)
+        assert errors is not None
+        assert errors.ap50 == pytest.approx(ap50)
+        assert errors.cost["missed"] == pytest.approx(missed)
+        assert next(iter(errors.cost)) == "missed"
