@@ -9,9 +9,9 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from metricsmith.evaluation.card import describe
 from metricsmith.evaluation.card_markdown import to_markdown
 from metricsmith.evaluation.curation import Curation, Step, compose
 from metricsmith.evaluation.dataset import Dataset, Image
-from metricsmith.evaluation.detectors import Detector, Job, train_ahead
+from metricsmith.evaluation.detectors import Detector, Job, cores, train_ahead
 from metricsmith.evaluation.draws import control_draw, oracle_draw
 from metricsmith.evaluation.error_analysis import Errors, analyse
 from metricsmith.evaluation.files import write_atomic
@@ -218,9 +218,13 @@ class Lab:
 
     def control(self, split: Split = "val", seeds: range | None = None) -> list[Trial]:
         """Return the trials on equal-size random samples, one a seed; of all seeds unless some are named."""
-        ids = [image.id for image in self.splits.pool.images]
-        drawn = {seed: control_draw(ids, self.budget, seed) for seed in seeds or self.seeds}
-        return self._arm(0, "control", split, self._as_they_are(drawn))
+        pool = self.splits.pool
+        ids = [image.id for image in pool.images]
+
+        def drawn(seed: int) -> Curation:
+            return Curation(pool.subset(control_draw(ids, self.budget, seed)).images)
+
+        return self._arm(0, "control", split, seeds or self.seeds, drawn)
 
     def random_relabel(
         self, fraction: float, split: Split, seeds: range, number: int = 0, steps: Sequence[Step] = ()
@@ -230,11 +234,12 @@ class Lab:
         The images are the control's, or those of round `number`'s curation by `steps`.
         """
         pool, budget = self.splits.pool, self.budget
-        curations = {
-            seed: compose(pool, steps, budget=budget, seed=seed, reference=self.reference, mend=fraction)
-            for seed in seeds
-        }
-        return self._arm(number, f"random relabel {fraction:g}", split, curations)
+
+        @cache
+        def curation(seed: int) -> Curation:
+            return compose(pool, steps, budget=budget, seed=seed, reference=self.reference, mend=fraction)
+
+        return self._arm(number, f"random relabel {fraction:g}", split, seeds, curation)
 
     def oracle(self, split: Split = "test") -> list[Trial] | None:
         """Return the trials on random samples of the pool's unharmed images; None without a ledger.
@@ -243,27 +248,26 @@ class Lab:
         """
         if self.harmed is None:
             return None
-        ids = [image.id for image in self.splits.pool.images]
-        drawn: dict[int, list[int | str]] = {}
-        for seed in self.seeds:
-            sound = oracle_draw(ids, self.budget, seed, self.harmed)
-            if sound is None:
-                return None
-            drawn[seed] = sound
-        return self._arm(0, "oracle", split, self._as_they_are(drawn))
+        pool = self.splits.pool
+        ids = [image.id for image in pool.images]
+        sound = {seed: oracle_draw(ids, self.budget, seed, self.harmed) for seed in self.seeds}
+        if None in sound.values():
+            return None
+        return self._arm(
+            0, "oracle", split, self.seeds, lambda seed: Curation(pool.subset(sound[seed] or ()).images)
+        )
 
     def curated(self, number: int, steps: Sequence[Step], split: Split, seeds: range) -> list[Trial]:
         """Return the trials on curated training sets, one a seed, paired with the control's."""
         pool, budget = self.splits.pool, self.budget
-        curations = {
-            seed: compose(pool, steps, budget=budget, seed=seed, reference=self.reference) for seed in seeds
-        }
-        for seed, curation in curations.items():
-            self._write_curation(number, seed, curation)
-        return self._arm(number, "curated", split, curations)
 
-    def _as_they_are(self, drawn: Mapping[int, Sequence[int | str]]) -> dict[int, Curation]:
-        return {seed: Curation(self.splits.pool.subset(ids).images) for seed, ids in drawn.items()}
+        @cache
+        def curation(seed: int) -> Curation:
+            return compose(pool, steps, budget=budget, seed=seed, reference=self.reference)
+
+        for seed in seeds:
+            self._write_curation(number, seed, curation(seed))
+        return self._arm(number, "curated", split, seeds, curation)
 
     @cached_property
     def control_errors(self) -> Errors | None:
@@ -293,21 +297,31 @@ class Lab:
         images: list[Image] = [*self.splits.pool.images, *self.splits.val.images]
         self.detector.prepare(images, progress=self.progress)
 
-    def _arm(self, number: int, arm: str, split: Split, curations: Mapping[int, Curation]) -> list[Trial]:
-        """Return one trial for each seed and its training set; new ones are trained side by side."""
-        new = [
-            Job(curation.images, self.splits.pool.class_names, seed)
-            for seed, curation in curations.items()
-            if (number, arm, split, seed) not in self._trials
-            and self.journal.find("trial", round=number, arm=arm, split=split, seed=seed) is None
-        ]
+    def _arm(
+        self, number: int, arm: str, split: Split, seeds: range, curation: Callable[[int], Curation]
+    ) -> list[Trial]:
+        """Return one trial for each seed and its training set; new ones are trained side by side.
+
+        Cores that would idle train for seeds that may be asked for later: that costs no time.
+        """
+
+        def is_new(seed: int) -> bool:
+            known = (number, arm, split, seed) in self._trials
+            event = self.journal.find("trial", round=number, arm=arm, split=split, seed=seed)
+            return not known and event is None
+
+        new = [seed for seed in seeds if is_new(seed)]
         if new:
+            spare = [seed for seed in self.seeds if seed not in seeds and is_new(seed)]
+            ahead = [*new, *spare[: -len(new) % cores()]]
             self.prepare()
             what = f"{f'round {number}' if number else arm}, {split}"
             train_ahead(
-                self.detector, new, lambda step, done, total: self.progress(f"{what}: {step}", done, total)
+                self.detector,
+                [Job(curation(seed).images, self.splits.pool.class_names, seed) for seed in ahead],
+                lambda step, done, total: self.progress(f"{what}: {step}", done, total),
             )
-        return [self._trial(number, arm, split, seed, curation) for seed, curation in curations.items()]
+        return [self._trial(number, arm, split, seed, curation(seed)) for seed in seeds]
 
     def _trial(self, number: int, arm: str, split: Split, seed: int, curation: Curation) -> Trial:
         def compute() -> dict[str, Any]:

@@ -11,6 +11,7 @@ from .fine_tuned import ARCHITECTURES, FineTunedDetector, FineTuning
 from .keeping import KeepingDetector
 from .proxy import ProxyDetector
 from .proxy_settings import ProxySettings
+from .team import cores
 
 __all__ = [
     "ARCHITECTURES",
@@ -23,6 +24,7 @@ __all__ = [
     "ProxySettings",
     "TellsLosses",
     "Trained",
+    "cores",
     "make_detector",
     "train_ahead",
 ]

@@ -928,3 +928,21 @@ def test_export_says_what_is_missing(moved: RunFolder, tmp_path: Path, console: 
     moved.journal.unlink()
     with pytest.raises(RunError, match="the journal is missing"):
         runs.write_export(moved, tmp_path / "out", console)
+
+
+def test_idle_cores_train_for_seeds_that_may_be_asked_for(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console: Console
+) -> None:
+    """Three first seeds on two cores leave one idle: it trains for the fourth seed, which is no trial yet."""
+    asked: list[list[int]] = []
+    monkeypatch.setattr("metricsmith.agent.lab.cores", lambda: 2)
+    monkeypatch.setattr(
+        "metricsmith.agent.lab.train_ahead", lambda _, jobs, __: asked.append([job.seed for job in jobs])
+    )
+    monkeypatch.setattr(contest, "is_hopeless", lambda *_: True)
+    model = Scripted([idea("MinusArea", "filter", 0.25), block(NEGATIVE), LESSON])
+    raced = settings.model_copy(update={"rounds": 1, "seeds": 6, "first_seeds": 3})
+    folder = begin(tmp_path / "run", raced, model, monkeypatch, console)
+    assert asked[:2] == [[0, 1, 2, 3, 4, 5], [0, 1, 2, 3]]
+    trials = [e for e in read_events(folder.journal) if e["event"] == "trial" and e["round"] == 1]
+    assert [event["seed"] for event in trials if event["split"] == "val"] == [0, 1, 2]
