@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from metricsmith.evaluation.files import write_atomic
+from metricsmith.evaluation.planted import Noticed
 from metricsmith.sandbox import Level, Suspicious
 from metricsmith.sandbox.errors import DataError
 
@@ -39,6 +40,8 @@ class MetricCard(BaseModel):
     map_gain_pct: float | None
     """On val, against an equal-size random sample, mean over the seeds."""
     ar100_gain_pct: float | None
+    noticed: tuple[Noticed, ...] = ()
+    """Which label mistakes it noticed when they were planted."""
 
 
 def accept(file: Path, card: MetricCard) -> None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
+from metricsmith.evaluation.planted import MISTAKES, Noticed
 from metricsmith.evaluation.scores import ScoreTable
 from metricsmith.prompts import Prompt, render
 from metricsmith.sandbox import Check
@@ -24,6 +25,7 @@ from .journal import Journal
 from .models import LanguageModel, Message, Picture, Request
 from .models.request import Purpose
 from .policy import Mode, choose
+from .proving_ground import Planted
 from .replies import ReplyError, extract_code, extract_json
 
 __all__ = ["Author", "Candidate"]
@@ -44,6 +46,8 @@ class Candidate:
     """How many answers it took; the first is the code as first written, the others are repairs."""
     mistakes: tuple[str, ...] = ()
     """What was wrong with the earlier answers, oldest first."""
+    noticed: tuple[Noticed, ...] = ()
+    """Which planted mistakes the code notices."""
 
     @property
     def accepted(self) -> bool:
@@ -64,6 +68,9 @@ class Author:
     journal: Journal
     validate: Callable[[str], Check]
     """Validates the source of a metric."""
+    plant: Callable[[int, int, Idea, str, Check], Planted]
+    """Tells which planted mistakes an accepted metric notices: round, attempt, idea, source, what validation
+    said."""
     briefing: Mapping[str, Any]
     """What every prompt may use: the data set's facts; see `Lab.briefing`."""
     tries: int
@@ -117,9 +124,9 @@ class Author:
 
     def write(self, number: int, idea: Idea) -> Candidate:
         """Return the idea's code, validated, and mended where it had to be."""
-        prompt = render("write", **self.briefing, idea=idea, hints=self.hints)
+        prompt = render("write", **self.briefing, idea=idea, hints=self.hints, finds=_in_words(idea))
         return self._until_accepted(
-            number, idea, self._code("write", number, 1, prompt, Candidate("", None, 0))
+            number, idea, self._code("write", number, 1, prompt, idea, Candidate("", None, 0))
         )
 
     def revise(self, number: int, idea: Idea, candidate: Candidate, wish: str) -> Candidate:
@@ -149,14 +156,15 @@ class Author:
         prompt = render(
             "repair",
             idea=idea,
+            finds=_in_words(idea),
             code=candidate.source,
             problem=problem,
             earlier=[mistake for mistake in candidate.mistakes if mistake != problem],
         )
-        return self._code("repair", number, candidate.attempt + 1, prompt, candidate)
+        return self._code("repair", number, candidate.attempt + 1, prompt, idea, candidate)
 
     def _code(
-        self, purpose: Purpose, number: int, attempt: int, prompt: Prompt, before: Candidate
+        self, purpose: Purpose, number: int, attempt: int, prompt: Prompt, idea: Idea, before: Candidate
     ) -> Candidate:
         """Ask once for code and validate what comes; every mistake goes to the journal and the candidate."""
         try:
@@ -168,7 +176,10 @@ class Author:
             )
             return Candidate(before.source, None, attempt, (*before.mistakes, _complaint(error)))
         check = self.validate(source)
-        candidate = Candidate(source, check, attempt, before.mistakes)
+        noticed: tuple[Noticed, ...] = ()
+        if check.accepted:
+            check, noticed = self.plant(number, attempt, idea, source, check)
+        candidate = Candidate(source, check, attempt, before.mistakes, noticed)
         facts = check.to_dict()
         self.journal.record(
             "candidate",
@@ -180,7 +191,7 @@ class Author:
             source=candidate.source_hash,
         )
         if check.failure is not None:
-            candidate = Candidate(source, check, attempt, (*before.mistakes, str(check.failure)))
+            candidate = replace(candidate, mistakes=(*before.mistakes, str(check.failure)))
         return candidate
 
     def _ask(
@@ -218,6 +229,11 @@ class Author:
                         ),
                     }
                 )
+
+
+def _in_words(idea: Idea) -> list[str]:
+    """The label mistakes that an idea should notice."""
+    return [f"`{kind}` ({MISTAKES[kind]})" for kind in idea.finds]
 
 
 def _complaint(error: ReplyError) -> str:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from metricsmith.evaluation.curation import Strategy
+from metricsmith.evaluation.planted import Mistake
 from metricsmith.prompts.shelf import NEW, SHELF
 from metricsmith.sandbox.interface import Level, Suspicious
 
@@ -42,6 +43,8 @@ class Idea(BaseModel):
     """Earlier metrics whose ranks are averaged (or, if it is one, taken as they are); empty: new code."""
     level: Level
     suspicious: Suspicious
+    finds: tuple[Mistake, ...] = ()
+    """The label mistakes that it should notice: its code is refused if it does not."""
     strategy: Strategy
     on_best: bool = False
     """Whether it is applied on top of the best curation so far, or alone."""
@@ -71,6 +74,20 @@ class Idea(BaseModel):
             raise ValueError(f'suspicious "none" gives {self.strategy.kind} nothing to go by: name an end')
         if self.strategy.kind == "filter_boxes" and self.level != "object":
             raise ValueError('filter_boxes needs a score for each box: set the level to "object"')
+        return self
+
+    @model_validator(mode="after")
+    def _can_keep_its_promise(self) -> Idea:
+        if self.reuse:
+            return self
+        if "drop" in self.finds and self.level == "object":
+            raise ValueError(
+                'a box that is left out has no score: set the level to "image", or do not find "drop"'
+            )
+        if not self.finds and self.strategy.kind in ("filter_boxes", "relabel"):
+            raise ValueError(
+                f"{self.strategy.kind} is about label mistakes: name those that the metric finds"
+            )
         return self
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from metricsmith.evaluation.card import describe
 from metricsmith.evaluation.card_markdown import to_markdown
+from metricsmith.evaluation.corrections import CORRECTED
 from metricsmith.evaluation.curation import Curation, Step, compose
 from metricsmith.evaluation.dataset import Dataset, Image
 from metricsmith.evaluation.detectors import Detector, Job, cores, train_ahead
@@ -24,13 +25,14 @@ from metricsmith.evaluation.draws import control_draw, oracle_draw
 from metricsmith.evaluation.error_analysis import Errors, analyse
 from metricsmith.evaluation.files import write_atomic
 from metricsmith.evaluation.out_of_fold import out_of_fold, read_predictions, write_predictions
+from metricsmith.evaluation.planted import MISTAKES, plantable
 from metricsmith.evaluation.progress import Progress, silent
-from metricsmith.evaluation.samples import sample_ids, samples
+from metricsmith.evaluation.samples import samples
 from metricsmith.evaluation.scores import ScoreTable, combined, read_scores, spearman, write_scores
 from metricsmith.evaluation.splits import Splits
 from metricsmith.evaluation.trials import Trial, run_trial
 from metricsmith.prompts.shelf import SHELF
-from metricsmith.sandbox import Check, Failure, Limits, Predictions, Sample, check, score
+from metricsmith.sandbox import Failure, Limits, Predictions, score
 from metricsmith.sandbox.errors import DataError
 
 from .accepted import card_of, read_metric
@@ -38,6 +40,7 @@ from .contact_sheet import ContactSheet, contact_sheet, tiles
 from .ideas import Idea
 from .journal import Journal
 from .outcome import Numbers
+from .proving_ground import ProvingGround
 from .run_folder import RunFolder
 from .settings import Settings
 
@@ -109,6 +112,7 @@ class Lab:
             "shelf": SHELF,
             "has_reference": self.reference is not None,
             "class_names": pool.class_names,
+            "mistakes": {kind: MISTAKES[kind] for kind in plantable(pool.class_names)},
             "width": width,
             "height": height,
         }
@@ -129,23 +133,16 @@ class Lab:
         return read_predictions(self.folder.predictions)
 
     @cached_property
-    def _probe(self) -> Dataset:
-        pool = self.splits.pool
-        return pool.subset(sample_ids(pool, seed=self.settings.seed))
-
-    @property
-    def probe_names(self) -> list[str]:
-        """The files of the real images that validation runs on, in its order."""
-        return [image.file_name for image in self._probe.images]
-
-    @cached_property
-    def probe(self) -> list[Sample]:
-        """The real images that validation runs on."""
-        return list(samples(self.splits.pool, self.predictions, [image.id for image in self._probe.images]))
-
-    def check(self, source: str) -> Check:
-        """Validate a metric on the fixtures and on real images."""
-        return check(source, self.probe, limits=self.limits)
+    def proving_ground(self) -> ProvingGround:
+        """Where candidates are tried first."""
+        return ProvingGround(
+            self.splits.pool,
+            lambda: self.predictions,
+            self.limits,
+            self.journal,
+            self.settings.seed,
+            self.progress,
+        )
 
     def score(self, name: str, source: str) -> ScoreTable | Failure:
         """Return the pool's scores; those that an earlier process computed are read from disk."""
@@ -176,7 +173,7 @@ class Lab:
         found = []
         for file in self.settings.metrics:
             source = read_metric(file)
-            checked = self.check(source)
+            checked = self.proving_ground.check(source)
             table = self.score(checked.name, source) if checked.name else checked.failure
             if not checked.accepted or isinstance(table, Failure) or table is None:
                 reason = checked.failure or table
@@ -336,7 +333,12 @@ class Lab:
                 seed=seed,
                 progress=lambda step, done, total: self.progress(f"{what}: {step}", done, total),
             )
-            trial = trial.model_copy(update={"mended": len(curation.relabelled), "changed": curation.changed})
+            mended = {
+                "mended": len(curation.relabelled),
+                "changed": curation.changed,
+                "corrected": dict(curation.corrected),
+            }
+            trial = trial.model_copy(update=mended)
             name = f"{split}-{arm.replace(' ', '-')}-{number}-{seed}"
             write_predictions(
                 self.folder.trials / f"{name}.npz",
@@ -365,6 +367,7 @@ def numbers(trials: Sequence[Trial]) -> Numbers:
     """Return the means over the seeds."""
     count = len(trials)
     mended = sum(trial.mended for trial in trials)
+    corrected = {kind: sum(trial.corrected.get(kind, 0) for trial in trials) for kind in CORRECTED}
     return Numbers(
         images=trials[0].images,
         boxes=sum(trial.boxes for trial in trials) / count,
@@ -372,6 +375,7 @@ def numbers(trials: Sequence[Trial]) -> Numbers:
         ap50=sum(trial.ap50 for trial in trials) / count,
         ar100=sum(trial.ar100 for trial in trials) / count,
         changed_pct=100 * sum(trial.changed for trial in trials) / mended if mended else None,
+        corrected_pct={kind: 100 * images / mended for kind, images in corrected.items() if images},
     )
 
 

@@ -99,7 +99,7 @@ class Engineer:
 
     def decide(self, number: int, idea: Idea, candidate: Candidate) -> tuple[Candidate, Decision | None]:
         """Have an accepted candidate approved; a person's hint sends it back to the author."""
-        names = self.lab.probe_names
+        names = [image.file_name for image in self.lab.proving_ground.images.images]
         while candidate.accepted:
             event = self.lab.journal.once(
                 "approval",
@@ -128,6 +128,7 @@ class Engineer:
                 family=idea.family,
                 strategy=idea.plan + (" on the best" if idea.on_best and self.best else ""),
                 repairs=candidate.attempt - 1,
+                noticed=candidate.noticed,
                 verdict=verdict,
                 **facts,
             )
@@ -199,6 +200,7 @@ class Engineer:
             seeds=self.lab.settings.seeds,
             map_gain_pct=outcome.map_gain_pct,
             ar100_gain_pct=outcome.ar100_gain_pct,
+            noticed=outcome.noticed,
             **idea.model_dump(include={"name", "level", "suspicious", "description"}),
         )
         accept(self.lab.place_of(idea.name, candidate.source), card)
@@ -209,7 +211,12 @@ class Engineer:
 
 def told(outcome: Outcome) -> dict[str, Any]:
     """Return what the author learns of an outcome."""
-    return {**outcome.model_dump(), "measured": outcome.curated is not None, "rivals": outcome.rivals}
+    return {
+        **outcome.model_dump(),
+        "measured": outcome.curated is not None,
+        "rivals": outcome.rivals,
+        "noticed": outcome.noticed,
+    }
 
 
 def spread(table: ScoreTable) -> str:

@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from metricsmith.evaluation.corrections import Correction
+from metricsmith.evaluation.planted import Noticed
 from metricsmith.evaluation.trials import Gain
 
 from .policy import Mode
@@ -39,8 +41,10 @@ class Numbers(BaseModel):
     ap50: float
     ar100: float
     changed_pct: float | None = None
-    """Of the images mended, how many came back with other boxes (`boxes.differ`), in percent; None: none were
-    mended."""
+    """Of the images mended, how many came back with other boxes (`evaluation.corrections`), in percent; None:
+    none were mended."""
+    corrected_pct: dict[Correction, float] = {}
+    """In how many of them a mistake of each kind was corrected, those that occurred."""
 
 
 class Versus(BaseModel):
@@ -103,6 +107,8 @@ class Outcome(BaseModel):
     many, where there was none, and where the verdict did not hang on it."""
     alike: dict[str, float] = {}
     """Spearman's rank correlation with every metric scored before, the strongest first."""
+    noticed: tuple[Noticed, ...] = ()
+    """Which planted mistakes its code noticed; empty for a composite."""
     lesson: str = ""
     next: str = ""
     """What the model made of it."""

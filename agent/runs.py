@@ -39,8 +39,11 @@ from .transcript import Recorded, Transcript
 
 __all__ = ["begin", "multiplier", "replay", "resume", "write_export"]
 
-RECORDED_KINDS = frozenset({"trial", "approval", "hinted", "stopped"})
-"""What a strict replay takes from the record: training takes minutes, a person and a clock are not there."""
+RECORDED_KINDS = frozenset({"trial", "approval", "hinted", "stopped", "planted"})
+"""What a strict replay takes from the record: training takes minutes, a person and a clock are not there.
+What a metric noticed hangs on the detector's predictions, and decides whether a repair was asked for."""
+LIVE_KINDS = frozenset({"idea", "stopped", "planted"})
+"""The same of a replay with live trials, which tries the ideas that were tried when it was recorded."""
 
 
 def begin(folder: RunFolder, settings: Settings, model: ModelSettings, console: Console) -> Summary:
@@ -136,7 +139,7 @@ def _replay(
     if live_trials:
         # The transcript holds the code of the ideas that were tried then, whatever this run would choose, and
         # no answers beyond the round in which that run was stopped.
-        journal = Journal(folder.journal, record=recorded, recorded_kinds={"idea", "stopped"})
+        journal = Journal(folder.journal, record=recorded, recorded_kinds=LIVE_KINDS)
         summary = _carry_through(folder, settings, data, speaker, journal, console)
         _tell_differences(recorded, read_events(folder.journal), console)
         return summary
@@ -170,7 +173,8 @@ def _carry_through(
         author = Author(
             model=model,
             journal=journal,
-            validate=lab.check,
+            validate=lab.proving_ground.check,
+            plant=lab.proving_ground.plant,
             briefing=lab.briefing,
             tries=settings.tries,
             mend=settings.mend,

@@ -23,6 +23,7 @@ __all__ = ["Stats", "stats_of"]
 _STEPS = {
     "started": "reading data",
     "proposed": "proposing",
+    "planted": "writing and validating",
     "candidate": "writing and validating",
     "approval": "approval",
     "trial": "training and evaluating",

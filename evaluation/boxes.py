@@ -7,14 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import linear_sum_assignment
 
 from .dataset import Image
 
-__all__ = ["clipped_xyxy", "differ", "iou", "learnable"]
-
-_SAME = 0.8
-"""Two boxes of at least this IoU are one person's and another's box of the same object."""
+__all__ = ["clipped_xyxy", "iou", "learnable"]
 
 
 def clipped_xyxy(image: Image) -> npt.NDArray[np.float32]:
@@ -45,16 +41,3 @@ def iou(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> npt.NDArray
     union = union + np.prod(second[..., 2:] - second[..., :2], axis=-1)
     result: npt.NDArray[np.float64] = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
     return result
-
-
-def differ(before: Image, after: Image) -> bool:
-    """Whether an annotator's answer is more than a nudge: another number of boxes, or one without a partner.
-
-    Partners are of one class and have an IoU of at least 0.8; each box has one.
-    """
-    if len(before.boxes) != len(after.boxes):
-        return True
-    alike = iou(before.xyxy, after.xyxy) >= _SAME
-    alike &= before.labels[:, None] == after.labels[None, :]
-    rows, columns = linear_sum_assignment(~alike)
-    return not bool(alike[rows, columns].all())

@@ -24,6 +24,7 @@ __all__ = [
     "Harm",
     "Kind",
     "Rates",
+    "can_be_harmed",
     "corrupt",
     "enlarged",
     "harm",
@@ -85,7 +86,7 @@ def corrupt(dataset: Dataset, rates: Rates, *, seed: int) -> tuple[Dataset, tupl
     """
     _check(dataset, rates)
     rng = np.random.default_rng(seed)
-    places = [(image, box) for image in dataset.images for box in image.boxes if _can_be_harmed(image, box)]
+    places = [(image, box) for image in dataset.images for box in image.boxes if can_be_harmed(image, box)]
     kinds = _draw_kinds(places, rates, rng)
 
     harms: list[Harm] = []
@@ -144,6 +145,12 @@ def enlarged(box: XYWH, width: int, height: int, rng: np.random.Generator) -> XY
     return x, y, new_w, new_h
 
 
+def can_be_harmed(image: Image, box: Box) -> bool:
+    """Whether the box is no crowd and has an area inside its image."""
+    left, top, right, bottom = _inside(box.xywh, image.width, image.height)
+    return not box.crowd and right > left and bottom > top
+
+
 def harmed_images(harms: Iterable[Harm]) -> set[int | str]:
     """Return the ids of all images with at least one mistake."""
     return {harm.image_id for harm in harms}
@@ -195,9 +202,9 @@ def _draw_kinds(
     # Growing comes first: not every box can.
     order: list[tuple[Kind, float, Callable[[Image, Box], bool]]] = [
         ("enlarge", rates.enlarge, _can_grow),
-        ("drop", rates.drop, _can_be_harmed),
-        ("shift", rates.shift, _can_be_harmed),
-        ("flip", rates.flip, _can_be_harmed),
+        ("drop", rates.drop, can_be_harmed),
+        ("shift", rates.shift, can_be_harmed),
+        ("flip", rates.flip, can_be_harmed),
     ]
     waiting = [places[index] for index in rng.permutation(len(places))]
     kinds: dict[tuple[int | str, int | str], Kind] = {}
@@ -276,11 +283,6 @@ def _free_place(image: Image, others: list[Box], model: Box, rng: np.random.Gene
 def _inside(box: XYWH, width: int, height: int) -> tuple[float, float, float, float]:
     x, y, w, h = box
     return max(x, 0.0), max(y, 0.0), min(x + w, float(width)), min(y + h, float(height))
-
-
-def _can_be_harmed(image: Image, box: Box) -> bool:
-    left, top, right, bottom = _inside(box.xywh, image.width, image.height)
-    return not box.crowd and right > left and bottom > top
 
 
 def _can_grow(image: Image, box: Box) -> bool:

@@ -7,7 +7,7 @@ the strategy does not touch. Nothing is trained here, and no strategy looks at v
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from metricsmith.sandbox.errors import DataError
 
-from .boxes import differ
+from .corrections import CORRECTED, Correction, corrections
 from .dataset import Dataset, Image
 from .draws import control_draw, permutation, spread
 from .scores import ScoreTable, combined
@@ -86,7 +86,9 @@ class Curation:
     relabelled: tuple[Id, ...] = ()
     """The images whose boxes are the reference's, the most suspicious first (or in random order)."""
     changed: int = 0
-    """How many of `relabelled` came back with other boxes; see `differ`."""
+    """How many of `relabelled` came back with other boxes; see `corrections`."""
+    corrected: Mapping[Correction, int] = field(default_factory=dict)
+    """In how many of them a mistake of each kind was corrected, those that occurred."""
     effective_fraction: float = 0.0
     """The share of images really left out or labelled anew: whole images, and enough left for the budget."""
 
@@ -115,11 +117,13 @@ def compose(
 ) -> Curation:
     """A training set of `budget` images of the pool, paired with `control_draw` of the same seed.
 
-    First every `filter` leaves its images out, then the last `stratify` draws (without one, the seed's order
-    does), then `filter_boxes` takes boxes out, then the annotator mends the images that are the most
-    suspicious by the mean rank of all `relabel` steps, the largest of their fractions. Where that is less
-    than the share `mend` of the drawn images, more of them are mended at random (a larger share contains
-    every smaller one): what a `relabel` on top of these steps must beat, as it costs the annotator as much.
+    The last `stratify` draws (without one, the seed's order does). Of what is drawn the annotator mends the
+    images that are the most suspicious by the mean rank of all `relabel` steps, the largest of their
+    fractions: these stay whatever a filter says, since nothing is wrong with them any more. Of the others,
+    `filter` leaves its images out, and the next in the same order take their places; `filter_boxes` takes
+    boxes out. Where fewer than the share `mend` of the budget are mended, more of the drawn images are
+    mended at random (a larger share contains every smaller one): what a `relabel` on top of these steps must
+    beat, as it costs the annotator as much.
 
     `filter` and `relabel` go by `ScoreTable.image_suspicion`, `stratify` by `ScoreTable.image_values`,
     `filter_boxes` by `ScoreTable.suspicion`. Where filters would leave fewer images than the budget they
@@ -139,24 +143,25 @@ def compose(
     ids = [image.id for image in pool.images]
     control_draw(ids, budget, seed)  # refuses a budget that the pool cannot fill
     left_out = _left_out(ids, of("filter"), len(ids) - budget)
-    order = _without_these(permutation(ids, seed), left_out)
     stratify = of("stratify")
-    drawn = _stratified(pool, order, stratify[-1].table, budget) if stratify else order[:budget]
+
+    def draw(order: Sequence[Id]) -> list[Id]:
+        return _stratified(pool, order, stratify[-1].table, budget) if stratify else list(order[:budget])
+
+    order = permutation(ids, seed)
+    drawn = draw(order)
+    mended = _suspects(ids, drawn, of("relabel"))
+    # `stratify` does not draw in a random order: what is rare comes late
+    shuffled = permutation(_these(ids, drawn), seed) if stratify else drawn
+    mended += _without_these(shuffled, mended)[: max(0, round(mend * budget) - len(mended))]
+    others = _without_these(draw(_without_these(order, left_out)), mended)[: budget - len(mended)]
     doubted = set().union(*(_doubted_boxes(step) for step in of("filter_boxes")))
     curation = Curation(
-        tuple(_without(image, doubted) for image in _pick(pool, drawn)),
-        left_out=left_out,
+        tuple(_without(image, doubted) for image in _pick(pool, [*mended, *others])),
+        left_out=tuple(_without_these(left_out, mended)),
         effective_fraction=len(left_out) / len(ids),
     )
-    relabels = of("relabel")
-    if relabels or mend:
-        suspects = _suspects(ids, drawn, relabels)
-        # `stratify` does not draw in a random order: what is rare comes late
-        shuffled = permutation(_these(ids, drawn), seed) if stratify else drawn
-        more = max(0, round(mend * budget) - len(suspects))
-        relabelled = [*suspects, *_without_these(shuffled, suspects)[:more]]
-        curation = _relabelled(pool, curation, relabelled, reference)
-    return curation
+    return _relabelled(pool, curation, mended, reference) if mended else curation
 
 
 def _these(ids: Sequence[Id], chosen: Iterable[Id]) -> list[Id]:
@@ -189,11 +194,14 @@ def _relabelled(
         )
     answers = _reference_boxes(pool, reference, set(relabelled))
     images = tuple(answers.get(image.id, image) for image in curation.images)
+    found = [corrections(image, answers[image.id]) for image in _pick(pool, relabelled)]
+    counts = {kind: sum(kind in own for own in found) for kind in CORRECTED}
     return replace(
         curation,
         images=images,
         relabelled=tuple(relabelled),
-        changed=sum(differ(image, answers[image.id]) for image in _pick(pool, relabelled)),
+        changed=sum(bool(own) for own in found),
+        corrected={kind: count for kind, count in counts.items() if count},
         effective_fraction=len(relabelled) / len(images),
     )
 

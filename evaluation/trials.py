@@ -20,6 +20,7 @@ from scipy import stats
 from metricsmith.sandbox import Predictions
 
 from .coco_eval import evaluate
+from .corrections import Correction
 from .dataset import Image
 from .detectors import Detector
 from .progress import Progress, silent
@@ -48,6 +49,8 @@ class Trial(BaseModel):
     """How many of the images an annotator labelled anew."""
     changed: int = 0
     """How many of these came back with other boxes."""
+    corrected: dict[Correction, int] = {}
+    """In how many of them a mistake of each kind was corrected, those that occurred."""
     map: float
     ap50: float
     ap75: float

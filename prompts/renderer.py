@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -19,7 +19,7 @@ from typing import Any
 
 import jinja2
 
-__all__ = ["Prompt", "interval", "measured", "render"]
+__all__ = ["Prompt", "interval", "measured", "render", "shares"]
 
 # Control characters cannot come from a template, and are stripped from what is filled in.
 _OPEN, _MIDDLE, _CLOSE = "\x01", "\x02", "\x03"
@@ -56,6 +56,12 @@ def interval(ends: tuple[float, float] | None, slot: str) -> str:
     return measured(None if ends is None else f"{ends[0]:+.1f} to {ends[1]:+.1f} %", slot)
 
 
+def shares(percentages: Mapping[str, float], slot: str) -> str:
+    """Return shares in percent, marked as measured: ` (drop 12 %, shift 5 %)`, or nothing."""
+    listed = ", ".join(f"{name} {percent:.0f} %" for name, percent in percentages.items())
+    return measured(f" ({listed})" if listed else "", slot)
+
+
 def render(name: str, /, **values: Any) -> Prompt:
     """Return the template `name` (without `.md`) filled with `values`. A missing value is an error."""
     environment, source = _environment(), _source(name)
@@ -81,6 +87,6 @@ def _environment() -> jinja2.Environment:
         autoescape=False,  # Markdown for a model, not HTML
         loader=jinja2.FunctionLoader(lambda name: _source(name.removesuffix(".md"))),
     )
-    filters: dict[str, Callable[..., str]] = {"measured": measured, "interval": interval}
+    filters: dict[str, Callable[..., str]] = {"measured": measured, "interval": interval, "shares": shares}
     environment.filters.update(filters)
     return environment

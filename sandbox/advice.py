@@ -14,6 +14,11 @@ _BY_KIND = {
         'Write level = "object" (one score a box) or level = "image" (one score an image) in the class.'
     ),
     "bad-suspicious": 'Write suspicious = "low", "high", "both" or "none" in the class.',
+    "blind": (
+        "Check the sign of the score against `suspicious`, what a default score says where there are no "
+        "predictions or neighbours, and whether the score of a box depends on that very box; then sharpen it "
+        "for the mistakes above."
+    ),
     "constant": (
         "Measure something that differs between images or boxes; check thresholds, clipping and rounding."
     ),

@@ -15,7 +15,7 @@ from .advice import advise
 
 __all__ = ["Failure", "Stage", "scrub", "source_line"]
 
-Stage = Literal["parse", "policy", "fixtures", "sample", "score"]
+Stage = Literal["parse", "policy", "fixtures", "sample", "planted", "score"]
 
 _SHOWN = 200
 _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{4,}")

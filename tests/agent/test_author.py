@@ -13,9 +13,11 @@ from scripted import GOOD, IDEA, WRONG_AXIS, Scripted, block
 from metricsmith.agent.author import Author
 from metricsmith.agent.ideas import Idea
 from metricsmith.agent.journal import Journal
+from metricsmith.agent.proving_ground import Planted
+from metricsmith.evaluation.planted import MISTAKES
 from metricsmith.evaluation.scores import ScoreTable
 from metricsmith.prompts.shelf import SHELF
-from metricsmith.sandbox import check
+from metricsmith.sandbox import Check, check
 from metricsmith.sandbox.errors import ModelError
 
 BRIEFING = {
@@ -29,6 +31,7 @@ BRIEFING = {
     "shelf": SHELF,
     "has_reference": False,
     "class_names": ("panda",),
+    "mistakes": MISTAKES,
     "width": 640,
     "height": 480,
 }
@@ -45,10 +48,14 @@ PAGE = {
 }
 
 
+def nothing_planted(number: int, attempt: int, idea: Idea, source: str, found: Check) -> Planted:
+    return found, ()
+
+
 def author(tmp_path: Path, *replies: str, **facts: Any) -> tuple[Author, Scripted]:
     model = Scripted(replies)
-    settings = {"validate": check, "briefing": BRIEFING, "tries": 3, "mend": 0.4, **facts}
-    return Author(model=model, journal=Journal(tmp_path / "journal.jsonl"), **settings), model
+    settings = {"validate": check, "plant": nothing_planted, "briefing": BRIEFING, "tries": 3, "mend": 0.4}
+    return Author(model=model, journal=Journal(tmp_path / "journal.jsonl"), **settings | facts), model
 
 
 def test_proposed_idea_is_checked_and_journalled(tmp_path: Path) -> None:
@@ -97,7 +104,7 @@ def test_ideas_none_of_which_can_be_tried_are_sent_back(tmp_path: Path) -> None:
 
 
 def test_an_annotator_mends_no_more_than_there_is_time_for(tmp_path: Path) -> None:
-    greedy = {**IDEA, "strategy": {"kind": "relabel", "fraction": 0.9}}
+    greedy = {**IDEA, "strategy": {"kind": "relabel", "fraction": 0.9}, "finds": ["spawn"]}
     writer, _ = author(tmp_path, json.dumps({"ideas": [greedy]}))
     assert writer.propose(1, "explore", [], {}, **PAGE).plan == "relabel 40 %"
 

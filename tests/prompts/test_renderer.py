@@ -6,6 +6,7 @@ from typing import Any
 import jinja2
 import pytest
 
+from metricsmith.evaluation.planted import MISTAKES, Noticed
 from metricsmith.prompts import measured, render
 from metricsmith.prompts.renderer import _SLOT
 from metricsmith.prompts.shelf import NEW, SHELF
@@ -55,7 +56,10 @@ def test_system_prompt() -> None:
 def versus(ap: float, gain: float | None, better: int) -> dict[str, Any]:
     interval = None if gain is None else (gain - 5.25, gain + 5.25)
     return {
-        "other": {"map": ap, "ap50": ap + 0.2, "ar100": ap + 0.1, "boxes": 90.4, "changed_pct": 41.7},
+        "other": {
+            **{"map": ap, "ap50": ap + 0.2, "ar100": ap + 0.1, "boxes": 90.4},
+            **{"changed_pct": 41.7, "corrected_pct": {"enlarge": 41.7}},
+        },
         "map_pct": gain,
         "map_interval_pct": interval,
         "ap50_pct": gain,
@@ -64,6 +68,11 @@ def versus(ap: float, gain: float | None, better: int) -> dict[str, Any]:
         "seeds": 3,
         "seeds_better": better,
     }
+
+
+CHANGED = {"changed_pct": 62.5, "corrected_pct": {"drop": 12.5, "enlarge": 50.0}}
+NOTICED = Noticed(kind="shift", count=32, before=0.487, after=0.818, p_value=0.001)
+FINDS = ["`shift` (a box is moved)", "`flip` (a box has another class)"]
 
 
 def measured_outcome(**changes: Any) -> dict[str, Any]:
@@ -76,11 +85,12 @@ def measured_outcome(**changes: Any) -> dict[str, Any]:
         "scores": "lowest 1, median 2, highest 3",
         "strategy": "filter 30 %",
         "parts": ("filter 30 % by BoxSharpness",),
-        "curated": {"map": 0.55, "ap50": 0.75, "ar100": 0.63, "boxes": 88.0, "changed_pct": 62.5},
+        "curated": {"map": 0.55, "ap50": 0.75, "ar100": 0.63, "boxes": 88.0, **CHANGED},
         "control": control,
         "random_relabel": relabel,
         "best_random_relabel": best,
         "verdict": "kept",
+        "noticed": (),
         **changes,
     }
     rivals = [
@@ -92,7 +102,7 @@ def measured_outcome(**changes: Any) -> dict[str, Any]:
 
 
 def test_reflect_prompt_of_a_measured_round() -> None:
-    prompt = render("reflect", round=2, idea=IDEA, outcome=measured_outcome())
+    prompt = render("reflect", round=2, idea=IDEA, outcome=measured_outcome(noticed=(NOTICED,)))
     assert prompt.text == expected("reflect")
     assert "| with the metric | ⟨map⟩ | ⟨ap50⟩ | ⟨ar100⟩ | ⟨boxes⟩ |" in prompt.canonical
     assert "0.55" not in prompt.canonical
@@ -123,6 +133,7 @@ def test_reflect_prompt_of_an_unmeasured_round() -> None:
         "measured": False,
         "verdict": "redundant",
         "reason": "It ranks the images as Other does.",
+        "noticed": (),
         "strategy": "filter 30 %",
         "parts": (),
     }
@@ -146,6 +157,7 @@ BRIEFING = {
     "mend": 0.4,
     "has_reference": True,
     "shelf": SHELF[:2],
+    "mistakes": MISTAKES,
     "sheet": "",
 }
 NO_PAGE = {
@@ -171,8 +183,12 @@ def a_page() -> dict[str, Any]:
         "lesson": "Small boxes are rather good.",
         "next": "Look at the large ones.",
     }
-    relabelled = measured_outcome(control=versus(0.2, 5.91, 3), random_relabel=versus(0.3, -2.5, 1))
-    failed = {"measured": False, "verdict": "parked", "reason": "No valid code."}
+    relabelled = measured_outcome(
+        control=versus(0.2, 5.91, 3),
+        random_relabel=versus(0.3, -2.5, 1),
+        noticed=(NOTICED, NOTICED.model_copy(update={"kind": "enlarge"})),
+    )
+    failed = {"measured": False, "verdict": "parked", "reason": "No valid code.", "noticed": ()}
     both = {"description": "The two together.", "reuse": ("BoxArea", "BoxWidth")}
     history = [
         {**past, **measured_outcome(), "strategy": "filter 30 %", "round": 1, "metric": "BoxWidth"},
@@ -267,7 +283,13 @@ def test_every_family_has_a_name_of_its_own_and_a_source() -> None:
 
 def test_write_prompt() -> None:
     prompt = render(
-        "write", idea=IDEA, class_names=("panda", "bear"), width=480, height=270, hints=["Be quick."]
+        "write",
+        idea=IDEA,
+        class_names=("panda", "bear"),
+        width=480,
+        height=270,
+        hints=["Be quick."],
+        finds=FINDS,
     )
     assert prompt.text == expected("write")
 
@@ -279,5 +301,6 @@ def test_repair_prompt() -> None:
         code="import numpy as np\n\n1 / 0",
         problem="Failed in stage fixtures: exception.\nZeroDivisionError: division by zero\nLine 3: 1 / 0",
         earlier=["Failed in stage parse: syntax-error."],
+        finds=FINDS,
     )
     assert prompt.text == expected("repair")
