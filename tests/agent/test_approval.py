@@ -44,7 +44,7 @@ def test_auto_approves() -> None:
     [("filter", 0.3, 0.3), ("filter_boxes", 0.05, 0.05), ("relabel", 0.4, 0.1), ("stratify", 0, 0.25)],
 )
 def test_what_a_curation_touches(kind: str, fraction: float, share: float) -> None:
-    idea = Idea.model_validate({**IDEA, "strategy": {"kind": kind, "fraction": fraction}})
+    idea = Idea.model_validate({**IDEA, "finds": ["spawn"], "strategy": {"kind": kind, "fraction": fraction}})
     assert touched(idea, budget=0.25) == pytest.approx(share)
 
 

@@ -173,16 +173,24 @@ def test_the_journal_tells_every_step_in_order(finished: RunFolder) -> None:
     best = [event["round"] for event in events if event["event"] == "judged" and event["verdict"] == "kept"]
     assert steps[1:] == [
         *trials(0, "control", "val"),
-        *[("proposed", 1), ("idea", 1), ("candidate", 1, 1), ("candidate", 1, 2), ("approval", 1)],
+        *[
+            ("proposed", 1),
+            ("idea", 1),
+            ("candidate", 1, 1),
+            ("planted", 1, 2),
+            ("candidate", 1, 2),
+            ("approval", 1),
+        ],
         *trials(1, "curated", "val"),
         *trials(0, "random relabel 0.5", "val"),
         *[("judged", 1), ("reflected", 1)],
-        *[("proposed", 2), ("idea", 2), ("candidate", 2, 1), ("approval", 2)],
+        *[("proposed", 2), ("idea", 2), ("planted", 2, 1), ("candidate", 2, 1), ("approval", 2)],
         *trials(2, "curated", "val"),
         *[("judged", 2), ("reflected", 2), ("distilled", 2)],
         *[
             ("proposed", 3),
             ("idea", 3),
+            ("planted", 3, 1),
             ("candidate", 3, 1),
             ("approval", 3),
             ("judged", 3),
@@ -812,6 +820,37 @@ def test_code_that_is_never_valid_is_parked_and_the_run_goes_on(
     ]
     assert summary["test"]["best"] is None
     assert "train on the random sample" in (tmp_path / "said.txt").read_text().replace("\n", " ")
+
+
+def test_code_that_notices_no_planted_mistake_is_mended(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console: Console
+) -> None:
+    """Boxes that are too large have a large area: the first code calls the small ones suspicious."""
+    promise = {"finds": ["enlarge"], "suspicious": "high"}
+    wrong, right = (code.replace('"low"', '"high"') for code in (NEGATIVE, GOOD))
+    replies = [
+        *(idea("BoxArea", "relabel", 0.5, **promise), block(wrong.replace("MinusArea", "BoxArea"))),
+        *(block(right), LESSON),
+    ]
+    one = settings.model_copy(update={"rounds": 1})
+    model = Scripted(replies)
+    folder = begin(tmp_path / "blind", one, model, monkeypatch, console)
+    problem = model.requests[2].messages[-1].content.split("## What is wrong with it")[1]
+    assert "Failed in stage planted: blind." in problem
+    assert "a mistake of the kind enlarge makes a sample image less suspicious, not more" in problem
+    events = read_events(folder.journal)
+    candidates = [event for event in events if event["event"] == "candidate"]
+    assert [(event["accepted"], event["stage"]) for event in candidates] == [
+        (False, "planted"),
+        (True, "planted"),
+    ]
+    judged = next(event for event in events if event["event"] == "judged")
+    assert (judged["repairs"], judged["metric"]) == (1, "BoxArea")
+    noticed = {own["kind"]: own for own in judged["noticed"]}
+    assert noticed["enlarge"]["after"] > noticed["enlarge"]["before"]
+    assert "enlarge" in model.requests[3].messages[-1].content, "the lesson is drawn with that in view"
+    runs.replay(folder, RunFolder(tmp_path / "again"), live_trials=False, data={}, console=console)
+    assert "The replay equals the recorded run" in (tmp_path / "said.txt").read_text()
 
 
 def test_export_writes_the_training_set_that_was_measured_and_the_suspects(

@@ -176,9 +176,13 @@ def test_more_is_mended_at_random_in_the_draw_of_a_curation():
     steps += [Step(table, Strategy(kind="relabel", fraction=0.25))]
     shared = {"budget": 80, "seed": 4, "reference": reference}
     made, rival = compose(pool, steps, **shared), compose(pool, steps, mend=0.5, **shared)
-    assert ids_of(rival) == ids_of(made)
-    assert max(ids_of(rival)) < 100, "the filter holds for what is mended, too"
-    assert rival.relabelled[:20] == made.relabelled == tuple(sorted(ids_of(made))[-20:][::-1])
+    drawn = sorted(control_draw(list(range(200)), 80, 4))
+    assert made.relabelled == tuple(drawn[-20:][::-1]) == rival.relabelled[:20]
+    for curation in (made, rival):
+        sound = set(ids_of(curation)) - set(curation.relabelled)
+        assert len(ids_of(curation)) == 80
+        assert max(sound) < 100, "the filter holds for all that is not mended"
+        assert not set(curation.left_out) & set(curation.relabelled)
     assert len(set(rival.relabelled)) == 40
     assert compose(pool, steps, mend=0.25, **shared) == compose(pool, steps, mend=0.1, **shared) == made
 
@@ -297,13 +301,16 @@ def test_two_relabels_share_the_larger_fraction_by_the_mean_of_their_ranks():
     assert sum(not image.boxes for image in made.images) == 3
 
 
-def test_filter_and_relabel_mend_only_what_is_drawn():
+def test_what_is_mended_need_not_pass_the_filter():
     pool = pool_of([1] * 10)
     reference = pool.with_images(replace(image, boxes=()) for image in pool.images)
     out = Step(image_table("A", range(10), pool), Strategy(kind="filter", fraction=0.2))
     mend = Step(image_table("B", range(10), pool), Strategy(kind="relabel", fraction=0.25))
     made = compose(pool, [out, mend], budget=8, seed=0, reference=reference)
-    assert (made.left_out, made.relabelled) == ((9, 8), (7, 6))
+    drawn = sorted(control_draw(list(range(10)), 8, 0))
+    assert made.relabelled == tuple(drawn[-2:][::-1]) == (8, 7)
+    assert made.left_out == (9,), "8 is mended"
+    assert set(ids_of(made)) == set(drawn), "nothing else that was drawn is doubted"
 
 
 def test_suspicious_boxes_are_taken_out_of_images_that_stay():
@@ -332,7 +339,7 @@ def test_mended_images_that_come_back_the_same_are_not_counted_as_changed():
         replace(image, boxes=nudged if image.id < 2 else ()) for image in pool.images
     )
     made = compose(pool, (), budget=4, seed=0, reference=reference, mend=0.99)
-    assert (len(made.relabelled), made.changed) == (4, 2)
+    assert (len(made.relabelled), made.changed, made.corrected) == (4, 2, {"spawn": 2})
 
 
 @given(problems(), problems())
