@@ -2,11 +2,13 @@
 
 A proxy trains with one thread, so that its bits do not depend on the machine; several trainings side by side
 are what uses the other cores. A worker takes pickled jobs from its standard input and tells its steps on its
-standard output (see `trainer`). Both are pipes, so that no worker outlives the process that asked.
+standard output (see `trainer`). Both are pipes, so that no worker outlives the process that asked, busy or
+idle.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
 import pickle
 import subprocess
@@ -41,14 +43,15 @@ def train_together(
 ) -> None:
     """Train all jobs, as many at once as there are cores; the networks are in the stock of `cache` after it.
 
-    A job that fails is left out: whoever trains it again is told why.
+    A job that fails is left out: whoever trains it again is told why. The workers stay, idle, for the next
+    call of this process: to start one takes seconds.
     """
     waiting: SimpleQueue[Job] = SimpleQueue()
     for job in jobs:
         waiting.put(job)
     told: SimpleQueue[int | None] = SimpleQueue()
     """Steps done since a worker last told, None when it stops."""
-    workers = [_start() for _ in range(min(cores(), len(jobs), _MOST))]
+    workers = [_idle.pop() if _idle else _start() for _ in range(min(cores(), len(jobs), _MOST))]
     try:
         for worker in workers:
             Thread(target=_feed, args=(worker, (cache, settings), waiting, told), daemon=True).start()
@@ -62,10 +65,14 @@ def train_together(
             else:
                 done += steps
         progress(what, total, total)
-    finally:
-        for worker in workers:
-            worker.kill()
-            worker.communicate()
+    except BaseException:
+        _end(workers)
+        raise
+    _idle.extend(worker for worker in workers if worker.poll() is None)
+
+
+_idle: list[subprocess.Popen[bytes]] = []
+"""Workers without a job."""
 
 
 def _start() -> subprocess.Popen[bytes]:
@@ -79,6 +86,14 @@ def _start() -> subprocess.Popen[bytes]:
     )
 
 
+@atexit.register
+def _end(workers: list[subprocess.Popen[bytes]] = _idle) -> None:
+    """End these workers, whatever they are doing."""
+    for worker in workers:
+        worker.kill()
+        worker.communicate()
+
+
 def _feed(
     worker: subprocess.Popen[bytes],
     detector: tuple[Path, ProxySettings],
@@ -88,14 +103,15 @@ def _feed(
     """Give one worker jobs until none is left, and pass on what it tells."""
     asked, answers = cast("BinaryIO", worker.stdin), cast("BinaryIO", worker.stdout)
     with suppress(Empty, OSError, ValueError):  # nothing is left, or the worker was ended
-        pickle.dump(detector, asked)
         while True:
-            pickle.dump(waiting.get_nowait(), asked)
+            pickle.dump((*detector, waiting.get_nowait()), asked)
             asked.flush()
             before = 0
             while (line := answers.readline()).strip().isdigit():
                 told.put(int(line) - before)
                 before = int(line)
             if not line:
+                worker.kill()
+                worker.wait()
                 break
     told.put(None)
