@@ -22,6 +22,7 @@ from metricsmith.sandbox.errors import RunError
 
 from .author import Candidate
 from .ideas import Idea
+from .noticed_table import noticed_table
 
 __all__ = ["Approver", "Ask", "Auto", "ByRule", "Decision", "touched"]
 
@@ -132,6 +133,8 @@ class Ask:
         if candidate.check is None or candidate.check.scores is None:
             return
         scores = candidate.check.scores
+        if candidate.noticed:
+            self.console.print(noticed_table(candidate.noticed))
         self.console.print(_histogram(scores.values))
         owners = np.repeat(np.arange(len(scores.counts)), scores.counts)
         order = np.argsort(scores.values, kind="stable")

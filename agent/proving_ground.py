@@ -8,15 +8,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 from metricsmith.evaluation.dataset import Dataset
-from metricsmith.evaluation.planted import Noticed, Planting, blind, noticed, plant, planted_samples
+from metricsmith.evaluation.planted import Noticed, blind, noticed_by
 from metricsmith.evaluation.progress import Progress, silent
 from metricsmith.evaluation.samples import sample_ids, samples
-from metricsmith.evaluation.scores import ScoreTable
-from metricsmith.sandbox import Check, Failure, Limits, Predictions, Sample, Scores, check, score
+from metricsmith.sandbox import Check, Failure, Limits, Predictions, Sample, check
 
 from .ideas import Idea
 from .journal import Journal
@@ -50,11 +49,6 @@ class ProvingGround:
         """The same as a metric sees them, in the same order."""
         return list(samples(self.pool, self.predictions(), [image.id for image in self.images.images]))
 
-    @cached_property
-    def plantings(self) -> list[Planting]:
-        """The same with mistakes in some of them."""
-        return plant(self.images, self.seed)
-
     def check(self, source: str) -> Check:
         """Validate a metric on the fixtures and on the images."""
         return check(source, self.samples, limits=self.limits)
@@ -66,9 +60,15 @@ class ProvingGround:
         """
 
         def compute() -> dict[str, Any]:
-            assert found.scores is not None, "only an accepted metric is looked at"
-            before = _table(found.name, found.scores, self.images)
-            seen = noticed(before, self.plantings, partial(self._score, found.name, source), self.progress)
+            seen = noticed_by(
+                source,
+                found,
+                self.images,
+                self.samples,
+                seed=self.seed,
+                limits=self.limits,
+                progress=self.progress,
+            )
             failure = seen if isinstance(seen, Failure) else blind(seen, idea.finds)
             return {
                 "noticed": [] if isinstance(seen, Failure) else [own.model_dump() for own in seen],
@@ -80,12 +80,3 @@ class ProvingGround:
         failure = Failure(**event["failure"]) if event["failure"] else None
         verdict = replace(found, accepted=failure is None, stage="planted", failure=failure)
         return verdict, tuple(Noticed.model_validate(own) for own in event["noticed"])
-
-    def _score(self, name: str, source: str, planting: Planting) -> ScoreTable | Failure:
-        own = planted_samples(self.samples, planting)
-        scores = score({name: source}, own, total=len(own), limits=self.limits)[name]
-        return scores if isinstance(scores, Failure) else _table(name, scores, planting.images)
-
-
-def _table(name: str, scores: Scores, images: Dataset) -> ScoreTable:
-    return ScoreTable.of(name, scores.level, scores.suspicious, scores.values, images)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 from scipy import stats
 
-from metricsmith.sandbox import Failure, Sample
+from metricsmith.sandbox import Check, Failure, Limits, Sample, Scores, score
 from metricsmith.sandbox.errors import DataError
 
 from .boxes import clipped_xyxy
@@ -32,6 +32,7 @@ __all__ = [
     "Planting",
     "blind",
     "noticed",
+    "noticed_by",
     "plant",
     "plantable",
     "planted_samples",
@@ -146,17 +147,17 @@ def planted_samples(samples: Sequence[Sample], planting: Planting) -> list[Sampl
 def noticed(
     before: ScoreTable,
     plantings: Sequence[Planting],
-    score: Callable[[Planting], ScoreTable | Failure],
+    rescored: Callable[[Planting], ScoreTable | Failure],
     progress: Progress = silent,
 ) -> tuple[Noticed, ...] | Failure:
     """Return what a metric notices of each kind of mistake, or why it failed on one of the plantings.
 
-    `before`: its scores of the images without mistakes; `score` scores them with those of a planting.
+    `before`: its scores of the images without mistakes; `rescored`: those with the mistakes of a planting.
     """
     places: dict[Mistake, list[tuple[float, float]]] = {}
     for number, planting in enumerate(plantings):
         progress("planting mistakes", number, len(plantings))
-        after = score(planting)
+        after = rescored(planting)
         if isinstance(after, Failure):
             return after
         harmed = {harm.image_id for harm in planting.harms}
@@ -165,6 +166,34 @@ def noticed(
             pair = old.of(harm, written=False), new.of(harm, written=True)
             places.setdefault(harm.kind, []).append(pair)  # type: ignore[arg-type]  # only these are planted
     return tuple(_noticed(kind, places[kind]) for kind in MISTAKES if kind in places)
+
+
+def noticed_by(
+    source: str,
+    checked: Check,
+    images: Dataset,
+    samples: Sequence[Sample],
+    *,
+    seed: int,
+    limits: Limits,
+    progress: Progress = silent,
+) -> tuple[Noticed, ...] | Failure:
+    """Return what a metric that `check` has accepted notices, or why it failed on a planting.
+
+    `samples` are those of `images`, on which it was checked; the metric goes six times through them.
+    """
+    if checked.scores is None:
+        raise ValueError(f"{checked.name}: it was not accepted, or was checked without samples")
+
+    def table(scores: Scores, annotated: Dataset) -> ScoreTable:
+        return ScoreTable.of(checked.name, scores.level, scores.suspicious, scores.values, annotated)
+
+    def scored(planting: Planting) -> ScoreTable | Failure:
+        own = planted_samples(samples, planting)
+        found = score({checked.name: source}, own, total=len(own), limits=limits)[checked.name]
+        return found if isinstance(found, Failure) else table(found, planting.images)
+
+    return noticed(table(checked.scores, images), plant(images, seed), scored, progress)
 
 
 def blind(found: Sequence[Noticed], finds: Collection[Mistake]) -> Failure | None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from metricsmith.evaluation.planted import Noticed, noticed_by
 from metricsmith.evaluation.readers import read_dataset
 from metricsmith.evaluation.samples import sample_ids, samples
 from metricsmith.evaluation.scores import ScoreTable, write_scores
@@ -16,6 +19,7 @@ from metricsmith.sandbox.errors import DataError, MetricError
 
 from ..accepted import read_metric
 from ..display import Display
+from ..noticed_table import noticed_table
 from .options import Format, Images, SkipBad, Unsafe, console, errors
 
 __all__ = ["register"]
@@ -32,7 +36,11 @@ def _check(
     data: Annotated[
         Path | None,
         typer.Option(
-            "--data", metavar="DATA", show_default="fixtures only", help="Also check on 64 images of DATA."
+            "--data",
+            metavar="DATA",
+            show_default="fixtures only",
+            help="Also check on 64 images of DATA, and tell which label mistakes it notices when they are "
+            "planted there.",
         ),
     ] = None,
     images: Images = None,
@@ -46,21 +54,41 @@ def _check(
 ) -> None:
     """Validate one metric file and print what failed. Exit status 0 if it is accepted, else 1."""
     source = read_metric(file)
-    probe = []
-    if data is not None:
+    limits = Limits(jailed=not unsafe)
+    seen: Sequence[Noticed] = ()
+    if data is None:
+        result = check(source, policy=policy, limits=limits)
+    else:
         with Display(errors) as display:
             dataset = read_dataset(
                 data, images=images, format=format, skip_bad=skip_bad, progress=display.progress
             )
-        probe = list(samples(dataset, ids=sample_ids(dataset)))
-    result = check(source, probe, policy=policy, limits=Limits(jailed=not unsafe))
+            ids = sample_ids(dataset)
+            probe = list(samples(dataset, ids=ids))
+            result = check(source, probe, policy=policy, limits=limits)
+            if result.accepted:
+                found = noticed_by(
+                    source,
+                    result,
+                    dataset.subset(ids),
+                    probe,
+                    seed=0,
+                    limits=limits,
+                    progress=display.progress,
+                )
+                if isinstance(found, Failure):
+                    result = replace(result, accepted=False, stage="planted", failure=found)
+                else:
+                    seen = found
     if as_json:
-        print(json.dumps(result.to_dict(), indent=2))
+        print(json.dumps({**result.to_dict(), "noticed": [own.model_dump() for own in seen]}, indent=2))
     elif result.accepted:
         console.print(
             f"accepted: {result.name}, a score for each {result.level}, suspicious end: {result.suspicious}",
             highlight=False,
         )
+        if seen:
+            console.print(noticed_table(seen))
     else:
         console.print(f"not accepted\n{result.failure}", highlight=False, markup=False, soft_wrap=True)
     raise typer.Exit(0 if result.accepted else 1)
