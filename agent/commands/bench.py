@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from . import bench_labels, bench_proxy
+from . import bench_labels, bench_planted, bench_proxy
 from .options import console
 
 __all__ = ["register"]
@@ -22,6 +22,7 @@ def register(app: typer.Typer) -> None:
     bench.command("sandbox")(_bench_sandbox)
     bench.command("coco")(_bench_coco)
     bench_labels.register(bench)
+    bench_planted.register(bench)
     bench_proxy.register(bench)
     app.add_typer(bench, name="bench", rich_help_panel="This machine")
 

@@ -27,7 +27,18 @@ if TYPE_CHECKING:
     from metricsmith.evaluation.label_error_bench import Figures
     from metricsmith.evaluation.trials import Trial
 
-__all__ = ["register"]
+__all__ = [
+    "DataSets",
+    "Metrics",
+    "Noise",
+    "Place",
+    "Runs",
+    "Seeds",
+    "digest",
+    "places",
+    "register",
+    "sources",
+]
 
 DataSets = Annotated[
     list[Path] | None,
@@ -63,7 +74,7 @@ def register(bench: typer.Typer) -> None:
 
 
 @dataclass(frozen=True)
-class _Place:
+class Place:
     """One case to be measured: where its clean labels are, and what the record calls it."""
 
     name: str
@@ -74,6 +85,7 @@ class _Place:
 
     @property
     def key(self) -> tuple[object, ...]:
+        """All that its measurements hang on, but for the metrics."""
         from metricsmith.evaluation.detectors import ProxySettings
 
         data = (self.clean.fingerprint(), self.test.fingerprint())
@@ -95,19 +107,19 @@ def _label_errors(
     from metricsmith.evaluation.detectors import ProxyDetector
     from metricsmith.evaluation.label_error_bench import Figures, figures, look, suspicions
 
-    generated = _sources(metric)
+    generated = sources(metric)
     record = BenchRecord(runs / "bench" / "label-errors.jsonl")
     detector = ProxyDetector(runs / "cache")
     rows: dict[tuple[str, float], list[Figures]] = {}
     with Display(errors) as display:
-        for place in _places(data, noise, seeds, runs, display):
+        for place in places(data, noise, seeds, runs, display):
 
-            def measure(place: _Place = place) -> Any:
+            def measure(place: Place = place) -> Any:
                 case = look(detector, place.clean, place.noise, place.seed, display.progress)
                 found = suspicions(case, generated, display.progress)
                 return [row.model_dump() for doubt in found for row in figures(case, doubt)]
 
-            values = record.once(measure, *place.key, _digest(generated))
+            values = record.once(measure, *place.key, digest(generated))
             rows.setdefault((place.name, place.noise), []).extend(map(Figures.model_validate, values))
     for (name, share), found in rows.items():
         for level in ("image", "box"):
@@ -167,18 +179,18 @@ def _curation(
     from metricsmith.evaluation.detectors import Job, ProxyDetector, train_ahead
     from metricsmith.evaluation.label_error_bench import look, suspicions
 
-    generated = _sources(metric)
+    generated = sources(metric)
     record = BenchRecord(runs / "bench" / "curation.jsonl")
     how = () if strategy is Kind.filter else (strategy.value,)  # older records know one strategy only
     detector = ProxyDetector(runs / "cache")
     rows: list[Row] = []
     with Display(errors) as display:
-        for place in _places(data, noise, seeds, runs, display):
+        for place in places(data, noise, seeds, runs, display):
 
-            def trial_key(method: str, place: _Place = place) -> tuple[object, ...]:
-                return (*place.key, *how, method, _digest({method: generated.get(method, "")}))
+            def trial_key(method: str, place: Place = place) -> tuple[object, ...]:
+                return (*place.key, *how, method, digest({method: generated.get(method, "")}))
 
-            def measure(place: _Place = place, key: Callable[[str], tuple[object, ...]] = trial_key) -> Any:
+            def measure(place: Place = place, key: Callable[[str], tuple[object, ...]] = trial_key) -> Any:
                 case = look(detector, place.clean, place.noise, place.seed, display.progress)
                 doubts = list(suspicions(case, generated, display.progress))
                 classes = place.clean.class_names
@@ -198,7 +210,7 @@ def _curation(
                     methods.append(doubt.method)
                 return methods
 
-            for method in record.once(measure, *place.key, *how, "methods", _digest(generated)):
+            for method in record.once(measure, *place.key, *how, "methods", digest(generated)):
                 trial = record.once(dict, *trial_key(method))
                 rows.append(Row(dataset=place.name, noise=place.noise, method=method, trial=trial))
     for (name, share), own in _grouped(rows).items():
@@ -248,20 +260,22 @@ def _number(value: float | None, spec: str) -> str:
     return "–" if value is None else format(value, spec)
 
 
-def _sources(files: Sequence[Path] | None) -> dict[str, str]:
-    """The sources of the metrics by name; those that came with the program if none are given."""
+def sources(files: Sequence[Path] | None) -> dict[str, str]:
+    """Return the sources of the metrics by name; those that came with the program if none are given."""
     if files is None:
         files = sorted(shipped().glob("*.py"))
     return {f"ours: {file.stem}": read_metric(file) for file in files}
 
 
-def _digest(sources: dict[str, str]) -> str:
-    return hashlib.sha256(repr(sorted(sources.items())).encode()).hexdigest()[:16]
+def digest(found: dict[str, str]) -> str:
+    """What the sources of these metrics are known by in a record."""
+    return hashlib.sha256(repr(sorted(found.items())).encode()).hexdigest()[:16]
 
 
-def _places(
+def places(
     data: Sequence[Path] | None, noise: Sequence[float] | None, seeds: int, runs: Path, display: Display
-) -> Iterator[_Place]:
+) -> Iterator[Place]:
+    """Yield what is to be measured: each data set with each share of mistakes, once a seed."""
     from metricsmith.evaluation.split_folders import Source, open_splits
 
     from ..demo import pandas_in
@@ -274,4 +288,4 @@ def _places(
         clean = opened.reference or opened.splits.pool
         for share in noise or (0.05, 0.2):
             for seed in range(seeds):
-                yield _Place(path.resolve().stem, clean, opened.splits.test, share, seed)
+                yield Place(path.resolve().stem, clean, opened.splits.test, share, seed)
