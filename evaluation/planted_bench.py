@@ -7,6 +7,7 @@ The labels hold known mistakes, and a sample of them gets planted ones on top. P
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict
 from scipy.stats import spearmanr
@@ -23,6 +24,8 @@ from .scores import ScoreTable
 
 __all__ = ["Pair", "agreement", "pairs"]
 
+Found = TypeVar("Found")
+
 
 class Pair(BaseModel):
     """How well one metric ranks one kind of mistake above what is right, twice measured."""
@@ -38,23 +41,29 @@ class Pair(BaseModel):
 
 
 def pairs(case: Case, sources: Mapping[str, str], progress: Progress = silent) -> Iterator[Pair]:
-    """Yield the pairs of each metric. DataError: one of them cannot be used on this data."""
+    """Yield the pairs of each metric, none of a metric that finds nothing to tell apart in this data.
+
+    DataError: a metric fails on it otherwise.
+    """
     dirty, ids = case.dirty, sample_ids(case.dirty, seed=case.seed)
     images, chosen = dirty.subset(ids), list(samples(dirty, case.predictions, ids))
     for name, source in sources.items():
         checked = check(source, chosen)
-        found = (
+        if checked.failure is not None and checked.failure.kind == "constant":
+            continue
+
+        def usable(found: Found | Failure, name: str = name) -> Found:
+            if isinstance(found, Failure):
+                raise DataError(dirty.root, f"{name} fails on {dirty.name}: {found}")
+            return found
+
+        usable(checked.failure)
+        found = usable(
             noticed_by(source, checked, images, chosen, seed=case.seed, limits=Limits(), progress=progress)
-            if checked.accepted
-            else checked.failure
         )
-        scores = score({name: source}, samples(dirty, case.predictions), total=len(dirty), progress=progress)
-        own = scores[name]
-        if isinstance(own, Failure) or isinstance(found, Failure) or found is None:
-            raise DataError(
-                dirty.root, f"{name} fails on {dirty.name}: {own if isinstance(own, Failure) else found}"
-            )
-        known = _known(case, checked, name, own)
+        everything = samples(dirty, case.predictions)
+        scores = usable(score({name: source}, everything, total=len(dirty), progress=progress)[name])
+        known = _known(case, checked, name, scores)
         for seen in found:
             if seen.kind in known:
                 yield Pair(metric=name, kind=seen.kind, planted=seen.after, known=known[seen.kind])
