@@ -78,6 +78,6 @@ def _table(pairs: list[Pair]) -> Table:
             means = [
                 sum(getattr(pair, side) for pair in own) / len(own) for side in ("planted", "known") if own
             ]
-            cells.append(" / ".join(f"{mean:.2f}" for mean in means) or "–")
+            cells.append("/".join(f"{mean:.2f}".removeprefix("0") for mean in means) or "–")
         table.add_row(name, *cells)
     return table

@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -38,10 +39,40 @@ VERSION = 2
 """Raised with every change to a pixel or a label."""
 CATEGORY = "giant_panda"
 QUALITY = 92
+THREADS = 2
+"""Videos drawn at once: more of them only wait for each other."""
 PALETTE = bytes((0, 0, 0, 236, 95, 103, 249, 145, 87, 250, 200, 99))
 """RGB of background and objects 1 to 3, those of YouTube-VOS."""
 
-Masks = Mapping[int, npt.NDArray[np.bool_]]
+Mask = npt.NDArray[np.bool_]
+Masks = Mapping[int, Mask]
+
+
+@dataclass(frozen=True, slots=True)
+class _Video:
+    """A video to be drawn."""
+
+    name: str
+    images: Path
+    """The folder of its frames."""
+    indices: range
+    """Which of its frames are drawn."""
+    frames: int
+    """How many there are."""
+    habitat: str
+    light: str
+    seed: tuple[int, ...]
+
+    def draw(self) -> list[tuple[Masks, list[Mask]]]:
+        """Write its frames; return the pandas and the bystanders in each."""
+        rng = np.random.default_rng(self.seed)
+        clip = plan(build(self.habitat, LIGHTS[self.light], rng), rng)
+        shown: list[tuple[Masks, list[Mask]]] = []
+        for index in self.indices:
+            frame = clip.frame(index, self.frames)
+            _write_jpeg(self.images / self.name / f"{_key(index)}.jpg", frame.image)
+            shown.append((frame.pandas, frame.others))
+        return shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,35 +170,52 @@ def _draw_all(
 ) -> None:
     reference = _Labels(work / "reference", {})
     harms: list[Harm] = []
-    drawn = [range(0, frames, step) for step in every]
-    total = sum(count * len(indices) for count, indices in zip(clips, drawn, strict=True))
-    video_number = done = 0
-    for part, (name, count) in enumerate(zip(("train", "valid", "test"), clips, strict=True)):
-        labels = _Labels(work / name, {})
-        kinds, lights = _deal(seed, part, count)
-        careless = np.random.default_rng((seed, part, 1))
-        for number in range(count):
-            video = f"panda_{video_number:03d}"
-            video_number += 1
-            rng = np.random.default_rng((seed, part, 2, number))
-            clip = plan(build(kinds[number], LIGHTS[lights[number]], rng), rng)
-            for index in drawn[part]:
-                progress("drawing pandas", done, total)
-                done += 1
-                frame = clip.frame(index, frames)
-                key = f"{index:05d}"
-                _write_jpeg(work / name / "JPEGImages" / video / f"{key}.jpg", frame.image)
-                masks = frame.pandas
-                if name == "train":
-                    reference.add(video, key, masks)
-                    masks, mistakes = harm(f"{video}/{key}", masks, frame.others, careless)
-                    harms += mistakes
-                labels.add(video, key, masks)
-        labels.close()
+    parts = [
+        _videos(work / name, seed, part, range(sum(clips[:part]), sum(clips[: part + 1])), frames, step)
+        for part, (name, step) in enumerate(zip(("train", "valid", "test"), every, strict=True))
+    ]
+    total, done = sum(len(video.indices) for videos in parts for video in videos), 0
+    with ThreadPoolExecutor(THREADS) as painters:
+        for part, videos in enumerate(parts):
+            labels = _Labels(videos[0].images.parent, {})
+            careless = np.random.default_rng((seed, part, 1))
+            # mistakes are made in the videos' order, whatever was drawn first
+            for video, shown in zip(videos, painters.map(_Video.draw, videos), strict=True):
+                for index, (masks, others) in zip(video.indices, shown, strict=True):
+                    progress("drawing pandas", done, total)
+                    done += 1
+                    if part == 0:
+                        reference.add(video.name, _key(index), masks)
+                        masks, mistakes = harm(f"{video.name}/{_key(index)}", masks, others, careless)
+                        harms += mistakes
+                    labels.add(video.name, _key(index), masks)
+            labels.close()
     reference.close()
     write_ledger(work / "ledger.jsonl", harms)
     _share_images(work / "train" / "JPEGImages", work / "reference" / "JPEGImages")
     progress("drawing pandas", done, done)
+
+
+def _videos(folder: Path, seed: int, part: int, numbers: range, frames: int, step: int) -> list[_Video]:
+    """The videos of one part of the data set."""
+    habitats, lights = _deal(seed, part, len(numbers))
+    return [
+        _Video(
+            name=f"panda_{number:03d}",
+            images=folder / "JPEGImages",
+            indices=range(0, frames, step),
+            frames=frames,
+            habitat=habitats[place],
+            light=lights[place],
+            seed=(seed, part, 2, place),
+        )
+        for place, number in enumerate(numbers)
+    ]
+
+
+def _key(index: int) -> str:
+    """The name of a frame in files and labels."""
+    return f"{index:05d}"
 
 
 def _deal(seed: int, part: int, count: int) -> tuple[list[str], list[str]]:
