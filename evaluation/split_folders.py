@@ -18,7 +18,7 @@ from .progress import Progress, silent
 from .readers import read_dataset
 from .splits import Splits, split_by_group
 
-__all__ = ["DataSets", "Source", "align_classes", "find_splits", "open_splits"]
+__all__ = ["DataSets", "Source", "align_classes", "find_splits", "open_pool", "open_splits"]
 
 _NAMES = {
     "pool": ("pool", "train", "training"),
@@ -65,6 +65,18 @@ def find_splits(folder: Path) -> dict[str, Path]:
                 if role not in found and (path.is_dir() or path.is_file()):
                     found[role] = path
     return found if {"pool", "val", "test"} <= found.keys() else {}
+
+
+def open_pool(source: Source, *, progress: Progress = silent) -> Dataset:
+    """Return the pool where `source.data` holds splits, else all of it; raises what a reader does."""
+    return read_dataset(
+        find_splits(source.data).get("pool", source.data),
+        images=source.images,
+        format=source.format,
+        name=source.data.resolve().name if source.data.is_dir() else None,
+        skip_bad=source.skip_bad,
+        progress=progress,
+    )
 
 
 def open_splits(source: Source, *, seed: int = 0, progress: Progress = silent) -> DataSets:

@@ -11,6 +11,7 @@ from metricsmith.evaluation.card import describe
 from metricsmith.evaluation.card_markdown import to_markdown
 from metricsmith.evaluation.corruption import Rates, corrupt, write_ledger
 from metricsmith.evaluation.readers import read_dataset
+from metricsmith.evaluation.split_folders import Source, open_pool
 from metricsmith.evaluation.splits import split_by_group
 from metricsmith.evaluation.writers import link_images, write_coco
 from metricsmith.sandbox.errors import DataError
@@ -39,8 +40,8 @@ def _describe(
 ) -> None:
     """Print the data set card: what the language model reads before it proposes a metric."""
     with Display(errors) as display:
-        dataset = read_dataset(
-            data, images=images, format=format, skip_bad=skip_bad, progress=display.progress
+        dataset = open_pool(
+            Source(data, images=images, format=format, skip_bad=skip_bad), progress=display.progress
         )
         card = describe(dataset, about=about, progress=display.progress)
     console.print(

@@ -11,9 +11,9 @@ from typing import Annotated
 import typer
 
 from metricsmith.evaluation.planted import Noticed, noticed_by
-from metricsmith.evaluation.readers import read_dataset
 from metricsmith.evaluation.samples import sample_ids, samples
 from metricsmith.evaluation.scores import ScoreTable, write_scores
+from metricsmith.evaluation.split_folders import Source, open_pool
 from metricsmith.sandbox import Failure, Limits, check, score
 from metricsmith.sandbox.errors import DataError, MetricError
 
@@ -60,8 +60,8 @@ def _check(
         result = check(source, policy=policy, limits=limits)
     else:
         with Display(errors) as display:
-            dataset = read_dataset(
-                data, images=images, format=format, skip_bad=skip_bad, progress=display.progress
+            dataset = open_pool(
+                Source(data, images=images, format=format, skip_bad=skip_bad), progress=display.progress
             )
             ids = sample_ids(dataset)
             probe = list(samples(dataset, ids=ids))
@@ -128,8 +128,8 @@ def _score(
             )
         sources[result.name] = source
     with Display(errors) as display:
-        dataset = read_dataset(
-            data, images=images, format=format, skip_bad=skip_bad, progress=display.progress
+        dataset = open_pool(
+            Source(data, images=images, format=format, skip_bad=skip_bad), progress=display.progress
         )
         found = score(sources, samples(dataset), total=len(dataset), limits=limits, progress=display.progress)
     tables = []

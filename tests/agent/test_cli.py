@@ -199,10 +199,11 @@ def test_check_accepts_and_refuses(call, pictures: Path, tmp_path: Path) -> None
     good, bad = tmp_path / "good.py", tmp_path / "bad.py"
     good.write_text(BRIGHTNESS)
     bad.write_text(BRIGHTNESS.replace("import numpy", "import os, numpy"))
-    assert call("check", good, "--data", pictures)[:2] == (
-        0,
-        "accepted: Brightness, a score for each image, suspicious end: low\n",
-    )
+    status, out, _ = call("check", good, "--data", pictures)
+    assert status == 0
+    assert out.startswith("accepted: Brightness, a score for each image, suspicious end: low\n")
+    table = out.partition("Planted mistakes: % of the untouched that are less suspicious")[2]
+    assert re.search(r"enlarge a box is too large.* \d+ +(\d+) +\1\b", table), "it looks at no box"
     status, out, _ = call("check", bad)
     assert status == 1
     assert out.startswith(

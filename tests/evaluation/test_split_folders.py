@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from metricsmith.evaluation.corruption import Harm, write_ledger
-from metricsmith.evaluation.split_folders import Source, find_splits, open_splits
+from metricsmith.evaluation.split_folders import Source, find_splits, open_pool, open_splits
 from metricsmith.sandbox.errors import DataError
 
 
@@ -57,6 +57,9 @@ def test_a_folder_of_splits_names_the_data(tmp_path: Path) -> None:
     folder = tmp_path / "zoo"
     for name, numbers in (("pool", [1, 2]), ("val", [3]), ("test", [4]), ("reference", [1, 2])):
         coco(folder / f"{name}.json", numbers)
+    assert open_pool(Source(folder)).name == "zoo"
+    assert [image.id for image in open_pool(Source(folder)).images] == [1, 2]
+    assert len(open_pool(Source(folder / "val.json"))) == 1, "a data set without splits is its own pool"
     opened = open_splits(Source(folder))
     splits, reference = opened.splits, opened.reference
     assert splits.pool.name == "zoo"
