@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from metricsmith.evaluation.curation import Step
+from metricsmith.evaluation.scores import ScoreTable
 from metricsmith.evaluation.trials import Gain, Trial, gain, is_hopeless, judge
 
+from .ideas import Idea
 from .lab import Lab
 
-__all__ = ["Champion", "Contest", "Rival", "contest", "mended"]
+__all__ = ["Champion", "Contest", "Rival", "contest", "mended", "steps_of"]
 
 Rival = Literal["control", "random_relabel", "best", "best_random_relabel"]
 Verdict = Literal["kept", "beaten", "dropped", "inconclusive"]
@@ -23,6 +25,12 @@ class Champion:
 
     round: int
     steps: tuple[Step, ...]
+
+
+def steps_of(idea: Idea, table: ScoreTable, best: Champion | None) -> tuple[Step, ...]:
+    """Return the curation that an idea makes of its scores: alone, or on top of the best so far."""
+    below = best.steps if best and idea.on_best else ()
+    return (*below, Step(table, idea.strategy))
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from metricsmith.evaluation.curation import Curation, Step, compose
+from metricsmith.evaluation.curation import Curation, compose
 from metricsmith.evaluation.dataset import Image
 from metricsmith.evaluation.files import write_atomic
 from metricsmith.evaluation.scores import ScoreTable, combined, read_scores
@@ -22,8 +22,8 @@ from metricsmith.evaluation.split_folders import DataSets
 from metricsmith.evaluation.writers import write_coco
 from metricsmith.sandbox.errors import RunError
 
-from .contest import Champion
-from .ideas import Idea, plan_of
+from .contest import Champion, steps_of
+from .ideas import Idea
 from .journal import Event, read_events
 from .run_folder import RunFolder
 from .summary import Summary
@@ -89,7 +89,7 @@ def export(folder: RunFolder, summary: Summary, data: DataSets, out: Path) -> Ex
         images=len(curation.images),
         mended=len(curation.relabelled),
         left_out=len(curation.left_out),
-        parts=tuple(f"{plan_of(step.strategy)} by {step.table.metric}" for step in steps),
+        parts=tuple(map(str, steps)),
     )
 
 
@@ -124,8 +124,7 @@ def champion(events: Sequence[Event], tables: dict[str, ScoreTable]) -> Champion
             ideas[event["round"]] = Idea.model_validate(event["idea"])
         elif event["event"] == "judged" and event["verdict"] == "kept":
             idea = ideas[event["round"]]
-            below = best.steps if best and idea.on_best else ()
-            best = Champion(event["round"], (*below, Step(tables[idea.name], idea.strategy)))
+            best = Champion(event["round"], steps_of(idea, tables[idea.name], best))
     return best
 
 

@@ -14,7 +14,7 @@ from metricsmith.evaluation.planted import Mistake
 from metricsmith.prompts.shelf import NEW, SHELF
 from metricsmith.sandbox.interface import Level, Suspicious
 
-__all__ = ["Idea", "Ideas", "Insights", "Reflection", "plan_of"]
+__all__ = ["Idea", "Ideas", "Insights", "Reflection"]
 
 FAMILIES = (*(family.name for family in SHELF), NEW)
 Sentence = Annotated[str, StringConstraints(strip_whitespace=True, min_length=10, max_length=2000)]
@@ -48,11 +48,6 @@ class Idea(BaseModel):
     strategy: Strategy
     on_best: bool = False
     """Whether it is applied on top of the best curation so far, or alone."""
-
-    @property
-    def plan(self) -> str:
-        """The strategy in words: `filter 30 %`, `stratify`."""
-        return plan_of(self.strategy)
 
     @model_validator(mode="before")
     @classmethod
@@ -125,9 +120,3 @@ class Reflection(BaseModel):
 
     lesson: Sentence
     next: Sentence
-
-
-def plan_of(strategy: Strategy) -> str:
-    """A strategy in words: `filter 30 %`, `stratify`."""
-    share = "" if strategy.kind == "stratify" else f" {strategy.fraction * 100:g} %"
-    return f"{strategy.kind.replace('_', ' ')}{share}"

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from metricsmith.evaluation.curation import Step
 from metricsmith.evaluation.error_analysis import errors_in_words
 from metricsmith.evaluation.files import write_atomic
 from metricsmith.evaluation.scores import ScoreTable
@@ -21,8 +20,8 @@ from metricsmith.sandbox import Failure
 from .accepted import MetricCard, accept
 from .approval import Approver, Decision
 from .author import Author, Candidate
-from .contest import Champion, contest
-from .ideas import Idea, plan_of
+from .contest import Champion, contest, steps_of
+from .ideas import Idea
 from .lab import REDUNDANT, Lab, numbers
 from .outcome import Outcome, Verdict, Versus
 from .pages import journal_page
@@ -126,7 +125,7 @@ class Engineer:
                 metric=idea.name,
                 mode=mode,
                 family=idea.family,
-                strategy=idea.plan + (" on the best" if idea.on_best and self.best else ""),
+                strategy=str(idea.strategy) + (" on the best" if idea.on_best and self.best else ""),
                 repairs=candidate.attempt - 1,
                 noticed=candidate.noticed,
                 verdict=verdict,
@@ -144,12 +143,12 @@ class Engineer:
         if twin := self._twin(idea, alike):
             outcome = judged("redundant", reason=f"It ranks the images as {twin} does.", alike=alike)
             return outcome, told(outcome)
-        steps = (*(self.best.steps if self.best and idea.on_best else ()), Step(table, idea.strategy))
+        steps = steps_of(idea, table, self.best)
         found = contest(self.lab, number, steps, self.best)
         self.gains[number] = found.gains["control"]
         outcome = judged(
             found.verdict,
-            parts=tuple(f"{plan_of(step.strategy)} by {step.table.metric}" for step in steps),
+            parts=tuple(map(str, steps)),
             alike=alike,
             curated=numbers(found.curated),
             **{name: Versus.of(gained, numbers(found.rivals[name])) for name, gained in found.gains.items()},

@@ -52,6 +52,11 @@ class Strategy(BaseModel):
         default=0.0,
     )
 
+    def __str__(self) -> str:
+        """The strategy in words: `filter 30 %`, `stratify`."""
+        share = "" if self.kind == "stratify" else f" {self.fraction * 100:g} %"
+        return f"{self.kind.replace('_', ' ')}{share}"
+
     @field_validator("fraction", mode="before")
     @classmethod
     def _unused_is_zero(cls, value: object, info: ValidationInfo) -> object:
@@ -73,6 +78,10 @@ class Step:
 
     table: ScoreTable
     strategy: Strategy
+
+    def __str__(self) -> str:
+        """In words: `filter 30 % by Sharpness`."""
+        return f"{self.strategy} by {self.table.metric}"
 
 
 @dataclass(frozen=True, slots=True)

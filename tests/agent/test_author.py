@@ -14,6 +14,7 @@ from metricsmith.agent.author import Author
 from metricsmith.agent.ideas import Idea
 from metricsmith.agent.journal import Journal
 from metricsmith.agent.proving_ground import Planted
+from metricsmith.evaluation.curation import Strategy
 from metricsmith.evaluation.planted import MISTAKES
 from metricsmith.evaluation.scores import ScoreTable
 from metricsmith.prompts.shelf import SHELF
@@ -62,7 +63,7 @@ def test_proposed_idea_is_checked_and_journalled(tmp_path: Path) -> None:
     writer, model = author(tmp_path, json.dumps({"ideas": [IDEA]}))
     idea = writer.propose(1, "explore", [], {}, **PAGE)
     assert idea == Idea.model_validate(IDEA)
-    assert idea.plan == "filter 20 %"
+    assert str(idea.strategy) == "filter 20 %"
     assert [event["event"] for event in writer.journal.events()] == ["proposed", "idea"]
     assert model.requests[0].json_mode
 
@@ -106,7 +107,7 @@ def test_ideas_none_of_which_can_be_tried_are_sent_back(tmp_path: Path) -> None:
 def test_an_annotator_mends_no_more_than_there_is_time_for(tmp_path: Path) -> None:
     greedy = {**IDEA, "strategy": {"kind": "relabel", "fraction": 0.9}, "finds": ["spawn"]}
     writer, _ = author(tmp_path, json.dumps({"ideas": [greedy]}))
-    assert writer.propose(1, "explore", [], {}, **PAGE).plan == "relabel 40 %"
+    assert writer.propose(1, "explore", [], {}, **PAGE).strategy == Strategy(kind="relabel", fraction=0.4)
 
 
 def test_insights_are_in_the_next_brainstorm(tmp_path: Path) -> None:
