@@ -14,7 +14,7 @@ from typing import Any
 from metricsmith.evaluation.dataset import Dataset
 from metricsmith.evaluation.planted import Noticed, blind, noticed_by
 from metricsmith.evaluation.progress import Progress, silent
-from metricsmith.evaluation.samples import sample_ids, samples
+from metricsmith.evaluation.samples import sample_ids, sample_runs, samples
 from metricsmith.sandbox import Check, Failure, Limits, Predictions, Sample, check
 
 from .ideas import Idea
@@ -49,6 +49,16 @@ class ProvingGround:
         """The same as a metric sees them, in the same order."""
         return list(samples(self.pool, self.predictions(), [image.id for image in self.images.images]))
 
+    @cached_property
+    def field(self) -> Dataset:
+        """The images in which mistakes are planted: runs of frames."""
+        return self.pool.subset(sample_runs(self.pool, seed=self.seed))
+
+    @cached_property
+    def field_samples(self) -> list[Sample]:
+        """The same as a metric sees them, in the same order."""
+        return list(samples(self.pool, self.predictions(), [image.id for image in self.field.images]))
+
     def check(self, source: str) -> Check:
         """Validate a metric on the fixtures and on the images."""
         return check(source, self.samples, limits=self.limits)
@@ -62,9 +72,9 @@ class ProvingGround:
         def compute() -> dict[str, Any]:
             seen = noticed_by(
                 source,
-                found,
-                self.images,
-                self.samples,
+                found.name,
+                self.field,
+                self.field_samples,
                 seed=self.seed,
                 limits=self.limits,
                 progress=self.progress,

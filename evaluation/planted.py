@@ -16,7 +16,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 from scipy import stats
 
-from metricsmith.sandbox import Check, Failure, Limits, Sample, Scores, score
+from metricsmith.sandbox import Failure, Limits, Sample, score
 from metricsmith.sandbox.errors import DataError
 
 from .boxes import clipped_xyxy
@@ -170,7 +170,7 @@ def noticed(
 
 def noticed_by(
     source: str,
-    checked: Check,
+    name: str,
     images: Dataset,
     samples: Sequence[Sample],
     *,
@@ -178,22 +178,26 @@ def noticed_by(
     limits: Limits,
     progress: Progress = silent,
 ) -> tuple[Noticed, ...] | Failure:
-    """Return what a metric that `check` has accepted notices, or why it failed on a planting.
+    """Return what the metric `name` notices, or why it failed on a planting.
 
-    `samples` are those of `images`, on which it was checked; the metric goes six times through them.
+    `samples` are those of `images`, such as `sample_runs` chooses; the metric goes through them seven times.
     """
-    if checked.scores is None:
-        raise ValueError(f"{checked.name}: it was not accepted, or was checked without samples")
 
-    def table(scores: Scores, annotated: Dataset) -> ScoreTable:
-        return ScoreTable.of(checked.name, scores.level, scores.suspicious, scores.values, annotated)
+    def scored(own: Sequence[Sample], annotated: Dataset) -> ScoreTable | Failure:
+        found = score({name: source}, own, total=len(own), limits=limits)[name]
+        if isinstance(found, Failure):
+            return found
+        return ScoreTable.of(name, found.level, found.suspicious, found.values, annotated)
 
-    def scored(planting: Planting) -> ScoreTable | Failure:
-        own = planted_samples(samples, planting)
-        found = score({checked.name: source}, own, total=len(own), limits=limits)[checked.name]
-        return found if isinstance(found, Failure) else table(found, planting.images)
-
-    return noticed(table(checked.scores, images), plant(images, seed), scored, progress)
+    before = scored(samples, images)
+    if isinstance(before, Failure):
+        return before
+    return noticed(
+        before,
+        plant(images, seed),
+        lambda planting: scored(planted_samples(samples, planting), planting.images),
+        progress,
+    )
 
 
 def blind(found: Sequence[Noticed], finds: Collection[Mistake]) -> Failure | None:

@@ -19,7 +19,7 @@ from .label_error_bench import Case, figures
 from .peers import Suspicion
 from .planted import Mistake, noticed_by
 from .progress import Progress, silent
-from .samples import sample_ids, samples
+from .samples import sample_runs, samples
 from .scores import ScoreTable
 
 __all__ = ["Pair", "agreement", "pairs"]
@@ -35,7 +35,7 @@ class Pair(BaseModel):
     metric: str
     kind: Mistake
     planted: float
-    """AUROC of mistakes planted in 64 images whose labels may be wrong already."""
+    """AUROC of mistakes planted in 128 images whose labels may be wrong already."""
     known: float
     """AUROC of the mistakes that the ledger knows, over the whole data set."""
 
@@ -45,7 +45,7 @@ def pairs(case: Case, sources: Mapping[str, str], progress: Progress = silent) -
 
     DataError: a metric fails on it otherwise.
     """
-    dirty, ids = case.dirty, sample_ids(case.dirty, seed=case.seed)
+    dirty, ids = case.dirty, sample_runs(case.dirty, seed=case.seed)
     images, chosen = dirty.subset(ids), list(samples(dirty, case.predictions, ids))
     for name, source in sources.items():
         checked = check(source, chosen)
@@ -59,7 +59,9 @@ def pairs(case: Case, sources: Mapping[str, str], progress: Progress = silent) -
 
         usable(checked.failure)
         found = usable(
-            noticed_by(source, checked, images, chosen, seed=case.seed, limits=Limits(), progress=progress)
+            noticed_by(
+                source, checked.name, images, chosen, seed=case.seed, limits=Limits(), progress=progress
+            )
         )
         everything = samples(dirty, case.predictions)
         scores = usable(score({name: source}, everything, total=len(dirty), progress=progress)[name])

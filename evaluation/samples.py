@@ -18,7 +18,7 @@ from .dataset import Dataset, Image
 from .draws import permutation, spread
 from .pixels import load_rgb
 
-__all__ = ["neighbours", "sample_ids", "samples"]
+__all__ = ["neighbours", "sample_ids", "sample_runs", "samples"]
 
 Id = int | str
 _Scalar = TypeVar("_Scalar", bound=np.generic)
@@ -60,6 +60,27 @@ def sample_ids(dataset: Dataset, count: int = 64, seed: int = 0) -> list[Id]:
     groups = {image.id: image.group for image in dataset.images}
     order = permutation([image.id for image in dataset.images], seed)
     chosen = set(spread(order, groups)[:count])
+    return [image.id for image in dataset.images if image.id in chosen]
+
+
+def sample_runs(dataset: Dataset, count: int = 64, run: int = 16, seed: int = 0) -> list[Id]:
+    """Up to `count` image ids in runs of frames that follow each other, in the data set's order.
+
+    From groups in random order, of each a run of up to `run` frames; a still is a run of its own. What sees
+    the whole data set finds there what it would find: near-duplicates, tracks, the usual of a video.
+    """
+    groups: dict[object, list[Image]] = {}
+    for image in dataset.images:
+        groups.setdefault(image.id if image.group is None else (image.group,), []).append(image)
+    rng = np.random.default_rng(seed)
+    chosen: set[Id] = set()
+    keys = list(groups)
+    for number in rng.permutation(len(keys)):
+        frames = sorted(groups[keys[number]], key=lambda image: image.frame or 0)
+        start = int(rng.integers(max(len(frames) - run, 0) + 1))
+        chosen.update(image.id for image in frames[start : start + min(run, count - len(chosen))])
+        if len(chosen) >= count:
+            break
     return [image.id for image in dataset.images if image.id in chosen]
 
 

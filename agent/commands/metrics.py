@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from metricsmith.evaluation.planted import Noticed, noticed_by
-from metricsmith.evaluation.samples import sample_ids, samples
+from metricsmith.evaluation.samples import sample_ids, sample_runs, samples
 from metricsmith.evaluation.scores import ScoreTable, write_scores
 from metricsmith.evaluation.split_folders import Source, open_pool
 from metricsmith.sandbox import Failure, Limits, check, score
@@ -63,15 +63,15 @@ def _check(
             dataset = open_pool(
                 Source(data, images=images, format=format, skip_bad=skip_bad), progress=display.progress
             )
-            ids = sample_ids(dataset)
-            probe = list(samples(dataset, ids=ids))
+            probe = list(samples(dataset, ids=sample_ids(dataset)))
             result = check(source, probe, policy=policy, limits=limits)
             if result.accepted:
+                field = dataset.subset(sample_runs(dataset))
                 found = noticed_by(
                     source,
-                    result,
-                    dataset.subset(ids),
-                    probe,
+                    result.name,
+                    field,
+                    list(samples(dataset, ids=[image.id for image in field.images])),
                     seed=0,
                     limits=limits,
                     progress=display.progress,
