@@ -1,11 +1,12 @@
 from dataclasses import fields
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
 from metricsmith.evaluation.dataset import Box, Dataset, Image
-from metricsmith.evaluation.samples import sample_ids, samples
+from metricsmith.evaluation.samples import sample_ids, sample_runs, samples
 from metricsmith.sandbox import Predictions
 from metricsmith.sandbox.errors import DataError
 
@@ -110,3 +111,22 @@ def test_choice_depends_on_the_seed_alone():
 
 def test_choice_of_more_than_there_are_is_everything():
     assert len(sample_ids(groups_of([2, 3]))) == 5
+
+
+@pytest.mark.parametrize(("count", "run"), [(64, 16), (10, 4), (3, 16), (1000, 5)])
+def test_runs_of_frames_follow_each_other(count: int, run: int) -> None:
+    frames = [
+        Image(f"{group}-{frame}", Path("x"), "x", 8, 8, (), group, frame)
+        for frame in range(0, 40, 2)
+        for group in ("a", "b", "c")
+    ]
+    stills = [Image(f"still-{number}", Path("x"), "x", 8, 8) for number in range(3)]
+    dataset = Dataset("zoo", Path("zoo"), (*frames, *stills), ("cow",))
+    chosen = sample_runs(dataset, count, run, seed=1)
+    assert len(chosen) == len(set(chosen)) == min(count, 3 * min(run, 20) + 3)
+    assert [image.id for image in dataset.images if image.id in set(chosen)] == chosen
+    for group in ("a", "b", "c"):
+        own = [image.frame for image in frames if image.group == group and image.id in set(chosen)]
+        assert len(own) <= run
+        assert own == list(range(own[0], own[0] + 2 * len(own), 2)) if own else True
+    assert sample_runs(dataset, count, run, seed=1) == chosen
