@@ -9,20 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeVar
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
-from scipy import stats
 
 from metricsmith.sandbox import Failure, Limits, Sample, score
 from metricsmith.sandbox.errors import DataError
 
 from .boxes import clipped_xyxy
+from .chance import p_value_above_zero
 from .corruption import Harm, Rates, can_be_harmed, corrupt
 from .dataset import Dataset, Image
 from .progress import Progress, silent
+from .samples import frozen
 from .scores import ScoreTable
 
 __all__ = [
@@ -39,7 +39,6 @@ __all__ = [
 ]
 
 Id = int | str
-_Scalar = TypeVar("_Scalar", bound=np.generic)
 Mistake = Literal["drop", "shift", "enlarge", "flip", "spawn"]
 """A kind of label mistake that can be planted; see `corruption.Rates`."""
 MISTAKES: Mapping[Mistake, str] = {
@@ -137,7 +136,7 @@ def planted_samples(samples: Sequence[Sample], planting: Planting) -> list[Sampl
     """Return the samples of `plant`'s images, in their order, with the boxes of this planting."""
     harmed = {harm.image_id for harm in planting.harms}
     return [
-        replace(sample, boxes=_frozen(clipped_xyxy(image)), labels=_frozen(image.labels))
+        replace(sample, boxes=frozen(clipped_xyxy(image)), labels=frozen(image.labels))
         if image.id in harmed
         else sample
         for sample, image in zip(samples, planting.images.images, strict=True)
@@ -258,14 +257,8 @@ def _noticed(kind: Mistake, pairs: Sequence[tuple[float, float]]) -> Noticed:
         count=len(pairs),
         before=round(float(before.mean()), 3),
         after=round(float(after.mean()), 3),
-        p_value=float(f"{_p_value(after - before):.3g}"),
+        p_value=float(f"{p_value_above_zero(after - before):.3g}"),
     )
-
-
-def _p_value(rises: npt.NDArray[np.float64]) -> float:
-    if len(rises) < 2 or np.ptp(rises) == 0:
-        return 0.0 if len(rises) > 1 and rises[0] > 0 else 1.0
-    return float(stats.ttest_1samp(rises, 0.0, alternative="greater").pvalue)
 
 
 def _with_one(image: Dataset, kind: Mistake, seed: int) -> tuple[Image, Harm] | None:
@@ -279,8 +272,3 @@ def _with_one(image: Dataset, kind: Mistake, seed: int) -> tuple[Image, Harm] | 
     except DataError:  # a spawned box finds no free place
         return None
     return (written.images[0], harms[0]) if harms else None
-
-
-def _frozen(array: npt.NDArray[_Scalar]) -> npt.NDArray[_Scalar]:
-    array.flags.writeable = False
-    return array

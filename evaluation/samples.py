@@ -18,7 +18,7 @@ from .dataset import Dataset, Image
 from .draws import permutation, spread
 from .pixels import load_rgb
 
-__all__ = ["neighbours", "sample_ids", "sample_runs", "samples"]
+__all__ = ["frozen", "neighbours", "sample_ids", "sample_runs", "samples"]
 
 Id = int | str
 _Scalar = TypeVar("_Scalar", bound=np.generic)
@@ -41,17 +41,17 @@ def samples(
         previous, following = frames_beside.get(image.id, (None, None))
         found = predictions.get(image.id) if predictions else None
         yield Sample(
-            image=_frozen(load_rgb(image.path)),
-            boxes=_frozen(clipped_xyxy(image)),
-            labels=_frozen(image.labels),
+            image=frozen(load_rgb(image.path)),
+            boxes=frozen(clipped_xyxy(image)),
+            labels=frozen(image.labels),
             class_names=dataset.class_names,
             predictions=_frozen_predictions(found) if found else Predictions(),
             group=image.group,
             frame=image.frame,
-            previous_boxes=_frozen(clipped_xyxy(previous)) if previous else None,
-            previous_labels=_frozen(previous.labels) if previous else None,
-            next_boxes=_frozen(clipped_xyxy(following)) if following else None,
-            next_labels=_frozen(following.labels) if following else None,
+            previous_boxes=frozen(clipped_xyxy(previous)) if previous else None,
+            previous_labels=frozen(previous.labels) if previous else None,
+            next_boxes=frozen(clipped_xyxy(following)) if following else None,
+            next_labels=frozen(following.labels) if following else None,
         )
 
 
@@ -102,11 +102,12 @@ def neighbours(images: Iterable[Image]) -> dict[Id, tuple[Image | None, Image | 
     return found
 
 
-def _frozen(array: npt.NDArray[_Scalar]) -> npt.NDArray[_Scalar]:
+def frozen(array: npt.NDArray[_Scalar]) -> npt.NDArray[_Scalar]:
+    """Return a view of the array that cannot be written to."""
     view = array.view()
     view.flags.writeable = False
     return view
 
 
 def _frozen_predictions(found: Predictions) -> Predictions:
-    return Predictions(_frozen(found.boxes), _frozen(found.labels), _frozen(found.scores))
+    return Predictions(frozen(found.boxes), frozen(found.labels), frozen(found.scores))

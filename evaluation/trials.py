@@ -13,12 +13,12 @@ from statistics import fmean
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 from scipy import stats
 
 from metricsmith.sandbox import Predictions
 
+from .chance import p_value_above_zero
 from .coco_eval import evaluate
 from .corrections import Correction
 from .dataset import Image
@@ -195,7 +195,7 @@ def _difference(pairs: Sequence[tuple[float, float]]) -> Difference:
     mean, base = fmean(differences), fmean(control for _, control in pairs)
     interval = p_value = None
     if len(pairs) > 1:
-        p_value = _p_value(np.array(differences))
+        p_value = p_value_above_zero(np.array(differences))
         reach = float(stats.t.ppf(0.975, len(pairs) - 1) * np.std(differences, ddof=1) / np.sqrt(len(pairs)))
         interval = mean - reach, mean + reach
     return Difference(
@@ -208,12 +208,3 @@ def _difference(pairs: Sequence[tuple[float, float]]) -> Difference:
         else None,
         p_value=p_value,
     )
-
-
-def _p_value(differences: npt.NDArray[np.float64]) -> float:
-    """The one-sided t-test of a mean above 0, of two or more differences."""
-    spread = float(np.std(differences, ddof=1))
-    if spread == 0:
-        return 0.0 if differences[0] > 0 else 1.0
-    t = differences.mean() / (spread / np.sqrt(len(differences)))
-    return float(stats.t.sf(t, len(differences) - 1))
