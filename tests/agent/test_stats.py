@@ -158,9 +158,12 @@ def call(
 def test_the_recorded_runs_have_stats(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    status, said = call(monkeypatch, capsys, "stats", *sorted((ROOT / "agent" / "recordings").iterdir()))
+    recordings = sorted((ROOT / "agent" / "recordings").iterdir())
+    status, said = call(monkeypatch, capsys, "stats", *recordings)
     assert status == 0
-    kept = len(list((ROOT / "metrics_generated").glob("*.json")))
+    found = stats_of([RunFolder(folder) for folder in recordings])
+    kept, shipped = found.kept, len(list((ROOT / "metrics_generated").glob("*.json")))
+    assert shipped <= kept <= shipped + found.composites, "a composite that was kept has no code to ship"
     for text in ("valid at the first try", f"{kept} kept", "unknown: the provider did not say"):
         assert text in said
 
@@ -170,7 +173,7 @@ def run(tmp_path: Path) -> RunFolder:
     """A run that kept one metric."""
     folder = RunFolder(tmp_path / "pandas")
     folder.create(Settings(data=tmp_path), {"kind": "live"})
-    source = ROOT / "metrics_generated" / "LoosenessDeviation.py"
+    source = ROOT / "metrics_generated" / "WitnessSetAgreement.py"
     card = card_of(source)
     assert card is not None
     folder.metrics.mkdir()
@@ -186,16 +189,16 @@ def test_a_kept_metric_is_promoted_with_its_card(
     library = tmp_path / "library"
     for _ in range(2):  # promoting it again changes nothing
         status, said = call(
-            monkeypatch, capsys, "promote", run.path, "LoosenessDeviation", "--library", library
+            monkeypatch, capsys, "promote", run.path, "WitnessSetAgreement", "--library", library
         )
-        assert (status, said.strip()) == (0, str(library / "LoosenessDeviation.py"))
-    card = card_of(library / "LoosenessDeviation.py")
+        assert (status, said.strip()) == (0, str(library / "WitnessSetAgreement.py"))
+    card = card_of(library / "WitnessSetAgreement.py")
     assert isinstance(card, MetricCard)
-    assert "class LoosenessDeviation" in read_metric(library / "LoosenessDeviation.py")
+    assert "class WitnessSetAgreement" in read_metric(library / "WitnessSetAgreement.py")
     status, said = call(monkeypatch, capsys, "metrics", "--library", library)
-    assert "LoosenessDeviation" in said
+    assert "WitnessSetAgreement" in said
     assert "relabel 40 %" in said
-    status, said = call(monkeypatch, capsys, "metrics", "LoosenessDeviation", "--library", library)
+    status, said = call(monkeypatch, capsys, "metrics", "WitnessSetAgreement", "--library", library)
     assert "sha256: " + card.sha256 in said
     assert "def measure" in said
 
@@ -211,7 +214,7 @@ def test_a_metric_that_is_not_there_is_one_line(
     words = [run.path, "Other"] if command == "promote" else ["Other"]
     status, said = call(monkeypatch, capsys, command, *words, "--library", tmp_path / "library")
     assert status == 1
-    expected = "it kept: LoosenessDeviation" if command == "promote" else "Other.py: No such file"
+    expected = "it kept: WitnessSetAgreement" if command == "promote" else "Other.py: No such file"
     assert expected in said
     assert len(said.splitlines()) == 1
 
@@ -221,9 +224,9 @@ def test_another_metric_of_the_name_is_not_overwritten(
 ) -> None:
     library = tmp_path / "library"
     library.mkdir()
-    (library / "LoosenessDeviation.py").write_text("mine")
-    status, said = call(monkeypatch, capsys, "promote", run.path, "LoosenessDeviation", "--library", library)
-    assert (status, (library / "LoosenessDeviation.py").read_text()) == (1, "mine")
+    (library / "WitnessSetAgreement.py").write_text("mine")
+    status, said = call(monkeypatch, capsys, "promote", run.path, "WitnessSetAgreement", "--library", library)
+    assert (status, (library / "WitnessSetAgreement.py").read_text()) == (1, "mine")
     assert "there is another metric of this name" in said
 
 
