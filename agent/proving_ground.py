@@ -12,9 +12,9 @@ from functools import cached_property
 from typing import Any
 
 from metricsmith.evaluation.dataset import Dataset
-from metricsmith.evaluation.planted import Noticed, blind, noticed_by
+from metricsmith.evaluation.planted import Field, Noticed, blind
 from metricsmith.evaluation.progress import Progress, silent
-from metricsmith.evaluation.samples import sample_ids, sample_runs, samples
+from metricsmith.evaluation.samples import sample_ids, samples
 from metricsmith.sandbox import Check, Failure, Limits, Predictions, Sample, check
 
 from .ideas import Idea
@@ -50,14 +50,9 @@ class ProvingGround:
         return list(samples(self.pool, self.predictions(), [image.id for image in self.images.images]))
 
     @cached_property
-    def field(self) -> Dataset:
-        """The images in which mistakes are planted: runs of frames."""
-        return self.pool.subset(sample_runs(self.pool, seed=self.seed))
-
-    @cached_property
-    def field_samples(self) -> list[Sample]:
-        """The same as a metric sees them, in the same order."""
-        return list(samples(self.pool, self.predictions(), [image.id for image in self.field.images]))
+    def field(self) -> Field:
+        """The images in which mistakes are planted."""
+        return Field.of(self.pool, self.predictions(), self.seed)
 
     def check(self, source: str) -> Check:
         """Validate a metric on the fixtures and on the images."""
@@ -70,15 +65,7 @@ class ProvingGround:
         """
 
         def compute() -> dict[str, Any]:
-            seen = noticed_by(
-                source,
-                found.name,
-                self.field,
-                self.field_samples,
-                seed=self.seed,
-                limits=self.limits,
-                progress=self.progress,
-            )
+            seen = self.field.noticed_by(source, found.name, self.limits, self.progress)
             failure = seen if isinstance(seen, Failure) else blind(seen, idea.finds)
             return {
                 "noticed": [] if isinstance(seen, Failure) else [own.model_dump() for own in seen],

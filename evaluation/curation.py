@@ -170,7 +170,7 @@ def compose(
         left_out=tuple(_without_these(left_out, mended)),
         effective_fraction=len(left_out) / len(ids),
     )
-    return _relabelled(pool, curation, mended, reference) if mended else curation
+    return _relabelled(pool, curation, mended, reference) if of("relabel") or mend else curation
 
 
 def _these(ids: Sequence[Id], chosen: Iterable[Id]) -> list[Id]:

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from metricsmith.sandbox import Failure, Limits, Sample, score
+from metricsmith.sandbox import Failure, Limits, Predictions, Sample, score
 from metricsmith.sandbox.errors import DataError
 
 from .boxes import clipped_xyxy
@@ -22,17 +22,17 @@ from .chance import p_value_above_zero
 from .corruption import Harm, Rates, can_be_harmed, corrupt
 from .dataset import Dataset, Image
 from .progress import Progress, silent
-from .samples import frozen
+from .samples import frozen, sample_runs, samples
 from .scores import ScoreTable
 
 __all__ = [
     "MISTAKES",
+    "Field",
     "Mistake",
     "Noticed",
     "Planting",
     "blind",
     "noticed",
-    "noticed_by",
     "plant",
     "plantable",
     "planted_samples",
@@ -132,14 +132,14 @@ def plant(images: Dataset, seed: int) -> list[Planting]:
     return plantings
 
 
-def planted_samples(samples: Sequence[Sample], planting: Planting) -> list[Sample]:
+def planted_samples(untouched: Sequence[Sample], planting: Planting) -> list[Sample]:
     """Return the samples of `plant`'s images, in their order, with the boxes of this planting."""
     harmed = {harm.image_id for harm in planting.harms}
     return [
         replace(sample, boxes=frozen(clipped_xyxy(image)), labels=frozen(image.labels))
         if image.id in harmed
         else sample
-        for sample, image in zip(samples, planting.images.images, strict=True)
+        for sample, image in zip(untouched, planting.images.images, strict=True)
     ]
 
 
@@ -167,36 +167,40 @@ def noticed(
     return tuple(_noticed(kind, places[kind]) for kind in MISTAKES if kind in places)
 
 
-def noticed_by(
-    source: str,
-    name: str,
-    images: Dataset,
-    samples: Sequence[Sample],
-    *,
-    seed: int,
-    limits: Limits,
-    progress: Progress = silent,
-) -> tuple[Noticed, ...] | Failure:
-    """Return what the metric `name` notices, or why it failed on a planting.
+@dataclass(frozen=True, slots=True)
+class Field:
+    """Sample images, and the same with mistakes planted in them: made once for all metrics of a data set."""
 
-    `samples` are those of `images`, such as `sample_runs` chooses; the metric goes through them seven times.
-    """
+    images: Dataset
+    samples: tuple[Sample, ...]
+    """The images as a metric sees them, in their order."""
+    plantings: tuple[Planting, ...]
 
-    def scored(own: Sequence[Sample], annotated: Dataset) -> ScoreTable | Failure:
-        found = score({name: source}, own, total=len(own), limits=limits)[name]
-        if isinstance(found, Failure):
-            return found
-        return ScoreTable.of(name, found.level, found.suspicious, found.values, annotated)
+    @classmethod
+    def of(
+        cls, dataset: Dataset, predictions: Mapping[Id, Predictions] | None = None, seed: int = 0
+    ) -> Field:
+        """Choose images in runs of frames (`sample_runs`) and plant in them; DataError: one is unreadable."""
+        ids = sample_runs(dataset, seed=seed)
+        images = dataset.subset(ids)
+        return cls(images, tuple(samples(dataset, predictions, ids)), tuple(plant(images, seed)))
 
-    before = scored(samples, images)
-    if isinstance(before, Failure):
-        return before
-    return noticed(
-        before,
-        plant(images, seed),
-        lambda planting: scored(planted_samples(samples, planting), planting.images),
-        progress,
-    )
+    def noticed_by(
+        self, source: str, name: str, limits: Limits, progress: Progress = silent
+    ) -> tuple[Noticed, ...] | Failure:
+        """Return what the metric `name` notices, or why it failed; it goes through the images seven times."""
+
+        def scored(own: Sequence[Sample], annotated: Dataset) -> ScoreTable | Failure:
+            found = score({name: source}, own, total=len(own), limits=limits)[name]
+            if isinstance(found, Failure):
+                return found
+            return ScoreTable.of(name, found.level, found.suspicious, found.values, annotated)
+
+        def rescored(planting: Planting) -> ScoreTable | Failure:
+            return scored(planted_samples(self.samples, planting), planting.images)
+
+        before = scored(self.samples, self.images)
+        return before if isinstance(before, Failure) else noticed(before, self.plantings, rescored, progress)
 
 
 def blind(found: Sequence[Noticed], finds: Collection[Mistake]) -> Failure | None:

@@ -17,9 +17,9 @@ from metricsmith.sandbox.errors import DataError
 
 from .label_error_bench import Case, figures
 from .peers import Suspicion
-from .planted import Mistake, noticed_by
+from .planted import Field, Mistake
 from .progress import Progress, silent
-from .samples import sample_runs, samples
+from .samples import samples
 from .scores import ScoreTable
 
 __all__ = ["Pair", "agreement", "pairs"]
@@ -35,7 +35,7 @@ class Pair(BaseModel):
     metric: str
     kind: Mistake
     planted: float
-    """AUROC of mistakes planted in 128 images whose labels may be wrong already."""
+    """AUROC of mistakes planted in 64 images whose labels may be wrong already."""
     known: float
     """AUROC of the mistakes that the ledger knows, over the whole data set."""
 
@@ -45,10 +45,9 @@ def pairs(case: Case, sources: Mapping[str, str], progress: Progress = silent) -
 
     DataError: a metric fails on it otherwise.
     """
-    dirty, ids = case.dirty, sample_runs(case.dirty, seed=case.seed)
-    images, chosen = dirty.subset(ids), list(samples(dirty, case.predictions, ids))
+    dirty, field = case.dirty, Field.of(case.dirty, case.predictions, case.seed)
     for name, source in sources.items():
-        checked = check(source, chosen)
+        checked = check(source, field.samples)
         if checked.failure is not None and checked.failure.kind == "constant":
             continue
 
@@ -58,11 +57,7 @@ def pairs(case: Case, sources: Mapping[str, str], progress: Progress = silent) -
             return found
 
         usable(checked.failure)
-        found = usable(
-            noticed_by(
-                source, checked.name, images, chosen, seed=case.seed, limits=Limits(), progress=progress
-            )
-        )
+        found = usable(field.noticed_by(source, checked.name, Limits(), progress))
         everything = samples(dirty, case.predictions)
         scores = usable(score({name: source}, everything, total=len(dirty), progress=progress)[name])
         known = _known(case, checked, name, scores)

@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
-from metricsmith.evaluation.planted import Noticed, noticed_by
-from metricsmith.evaluation.samples import sample_ids, sample_runs, samples
+from metricsmith.evaluation.planted import Field, Noticed
+from metricsmith.evaluation.samples import sample_ids, samples
 from metricsmith.evaluation.scores import ScoreTable, write_scores
 from metricsmith.evaluation.split_folders import Source, open_pool
 from metricsmith.sandbox import Failure, Limits, check, score
@@ -66,16 +66,7 @@ def _check(
             probe = list(samples(dataset, ids=sample_ids(dataset)))
             result = check(source, probe, policy=policy, limits=limits)
             if result.accepted:
-                field = dataset.subset(sample_runs(dataset))
-                found = noticed_by(
-                    source,
-                    result.name,
-                    field,
-                    list(samples(dataset, ids=[image.id for image in field.images])),
-                    seed=0,
-                    limits=limits,
-                    progress=display.progress,
-                )
+                found = Field.of(dataset).noticed_by(source, result.name, limits, display.progress)
                 if isinstance(found, Failure):
                     result = replace(result, accepted=False, stage="planted", failure=found)
                 else:
