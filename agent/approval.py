@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 from rich.console import Console
+from rich.markup import escape
 from rich.panel import Panel
 from rich.prompt import Prompt
 from rich.syntax import Syntax
@@ -80,14 +81,14 @@ class ByRule:
 def touched(idea: Idea, budget: float) -> float:
     """The share of the pool's images (or boxes) that a curation leaves out or changes.
 
-    `stratify` decides about every image that is drawn.
+    `stratify` and `spread` decide about every image that is drawn.
     """
     match idea.strategy.kind:
         case "filter" | "filter_boxes":
             return idea.strategy.fraction
         case "relabel":
             return idea.strategy.fraction * budget
-        case "stratify":
+        case "stratify" | "spread":
             return budget
 
 
@@ -113,12 +114,11 @@ class Ask:
 
     def _decide(self, idea: Idea, candidate: Candidate, names: Sequence[str]) -> Decision:
         self._show(idea, candidate, names)
-        choice = Prompt.ask(
-            "[b]a[/b]pprove, [b]r[/b]eject, or give a [b]h[/b]int",
-            choices=["a", "r", "h"],
-            default="a",
-            console=self.console,
-        )
+        if candidate.source:
+            question, choices = "[b]a[/b]pprove, [b]r[/b]eject, or give a [b]h[/b]int", ["a", "r", "h"]
+        else:
+            question, choices = "[b]a[/b]pprove or [b]r[/b]eject", ["a", "r"]
+        choice = Prompt.ask(question, choices=choices, default="a", console=self.console)
         if choice == "a":
             return Decision(decision="approve", by="person")
         question = "Why?" if choice == "r" else "Your hint to the model"
@@ -128,11 +128,16 @@ class Ask:
         return Decision(decision="reject" if choice == "r" else "hint", reason=text, by="person")
 
     def _show(self, idea: Idea, candidate: Candidate, names: Sequence[str]) -> None:
-        self.console.print(Panel(f"{idea.description}\n\n[i]{idea.hypothesis}[/i]", title=idea.name))
-        self.console.print(Syntax(candidate.source, "python", line_numbers=True, word_wrap=True))
-        if candidate.check is None or candidate.check.scores is None:
+        use = f"{idea.strategy}{' on top of the best curation so far' if idea.on_best else ''}"
+        if idea.reuse:
+            use += f", by the scores of {', '.join(idea.reuse)}; no new code"
+        about = "\n\n".join(map(escape, (idea.description, idea.hypothesis, f"Use: {use}")))
+        self.console.print(Panel(about, title=idea.name))
+        if candidate.source:
+            self.console.print(Syntax(candidate.source, "python", line_numbers=True, word_wrap=True))
+        scores = candidate.proof.check.scores if candidate.proof else None
+        if scores is None:
             return
-        scores = candidate.check.scores
         if candidate.noticed:
             self.console.print(noticed_table(candidate.noticed))
         self.console.print(_histogram(scores.values))

@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from metricsmith.evaluation.planted import MISTAKES, Noticed
+from metricsmith.evaluation.promises import sharpness
 from metricsmith.evaluation.scores import ScoreTable
 from metricsmith.prompts import Prompt, render
-from metricsmith.sandbox import Check
 from metricsmith.sandbox.errors import ModelError
 
 from .contact_sheet import ContactSheet
@@ -25,7 +25,7 @@ from .journal import Journal
 from .models import LanguageModel, Message, Picture, Request
 from .models.request import Purpose
 from .policy import Mode, choose
-from .proving_ground import Planted
+from .proving_ground import Proof
 from .replies import ReplyError, extract_code, extract_json
 
 __all__ = ["Author", "Candidate"]
@@ -40,19 +40,22 @@ class Candidate:
 
     source: str
     """The last code, empty where no answer held any."""
-    check: Check | None
-    """What validation said of it; None where there was nothing to validate."""
+    proof: Proof | None
+    """What came of trying it; None where there was nothing to try."""
     attempt: int
     """How many answers it took; the first is the code as first written, the others are repairs."""
     mistakes: tuple[str, ...] = ()
     """What was wrong with the earlier answers, oldest first."""
-    noticed: tuple[Noticed, ...] = ()
-    """Which planted mistakes the code notices."""
 
     @property
     def accepted(self) -> bool:
         """Whether validation accepted the code."""
-        return self.check is not None and self.check.accepted
+        return self.proof is not None and self.proof.check.accepted
+
+    @property
+    def noticed(self) -> tuple[Noticed, ...]:
+        """Which planted mistakes the code notices."""
+        return self.proof.noticed if self.proof else ()
 
     @property
     def source_hash(self) -> str:
@@ -66,11 +69,8 @@ class Author:
 
     model: LanguageModel
     journal: Journal
-    validate: Callable[[str], Check]
-    """Validates the source of a metric."""
-    plant: Callable[[int, int, Idea, str, Check], Planted]
-    """Tells which planted mistakes an accepted metric notices: round, attempt, idea, source, what validation
-    said."""
+    prove: Callable[[int, int, Idea, str], Proof]
+    """Tries code, given the round, the attempt, the idea and the source: see `ProvingGround.prove`."""
     briefing: Mapping[str, Any]
     """What every prompt may use: the data set's facts; see `Lab.briefing`."""
     tries: int
@@ -123,11 +123,10 @@ class Author:
         return Idea.model_validate(chosen["idea"])
 
     def write(self, number: int, idea: Idea) -> Candidate:
-        """Return the idea's code, validated, and mended where it had to be."""
+        """Return the idea's code, validated, mended where it had to be, and sharpened where it is weak."""
         prompt = render("write", **self.briefing, idea=idea, hints=self.hints, finds=_in_words(idea))
-        return self._until_accepted(
-            number, idea, self._code("write", number, 1, prompt, idea, Candidate("", None, 0))
-        )
+        first = self._code("write", number, 1, prompt, idea, Candidate("", None, 0))
+        return self._sharpened(number, idea, self._until_accepted(number, idea, first))
 
     def revise(self, number: int, idea: Idea, candidate: Candidate, wish: str) -> Candidate:
         """Return the candidate's code changed as a person wishes, validated and mended."""
@@ -152,6 +151,17 @@ class Author:
             candidate = self._mend(number, idea, candidate, candidate.mistakes[-1])
         return candidate
 
+    def _sharpened(self, number: int, idea: Idea, first: Candidate) -> Candidate:
+        """Send valid code back once if it hardly notices what it should; return the sharper of the two."""
+        weakness = first.proof.weakness if first.proof else ""
+        if not weakness or first.attempt > self.tries:
+            return first
+        second = self._mend(number, idea, first, weakness)
+        gained = sharpness(second.noticed, idea.finds) - sharpness(first.noticed, idea.finds)
+        is_sharper = second.accepted and gained > 0
+        self.journal.record("sharpened", round=number, attempt=second.attempt, better=is_sharper)
+        return second if is_sharper else replace(first, attempt=second.attempt)
+
     def _mend(self, number: int, idea: Idea, candidate: Candidate, problem: str) -> Candidate:
         prompt = render(
             "repair",
@@ -175,11 +185,9 @@ class Author:
                 "candidate", round=number, attempt=attempt, accepted=False, stage="reply", error=error.kind
             )
             return Candidate(before.source, None, attempt, (*before.mistakes, _complaint(error)))
-        check = self.validate(source)
-        noticed: tuple[Noticed, ...] = ()
-        if check.accepted:
-            check, noticed = self.plant(number, attempt, idea, source, check)
-        candidate = Candidate(source, check, attempt, before.mistakes, noticed)
+        proof = self.prove(number, attempt, idea, source)
+        check = proof.check
+        candidate = Candidate(source, proof, attempt, before.mistakes)
         facts = check.to_dict()
         self.journal.record(
             "candidate",

@@ -47,9 +47,10 @@ def contest(lab: Lab, number: int, steps: Sequence[Step], best: Champion | None)
     """Run it: a curation that `is_hopeless` after the first seeds gets no more of them.
 
     The control, and the control with as many images relabelled at random, are what `judge` asks for. The best
-    curation so far must be beaten in the mean only: the two share most of their images, so that few trials
-    could tell them apart by more. Where it has fewer images relabelled, it must be beaten, too, with as many,
-    the rest of them chosen at random: else any labels bought on top of it would pass for a good metric.
+    curation so far must be beaten in the mean and in more than half of the seeds: the two share most of their
+    images, so that few trials could tell them apart by more. Where it has fewer images relabelled, it must be
+    beaten, too, with as many, the rest of them chosen at random: else any labels bought on top of it would
+    pass for a good metric.
     """
     fraction = mended(steps)
     for seeds in lab.heats:
@@ -66,10 +67,16 @@ def contest(lab: Lab, number: int, steps: Sequence[Step], best: Champion | None)
         if verdict == "kept" and mended(best.steps) < fraction:
             before["best_random_relabel"] = lab.random_relabel(fraction, "val", seeds, best.round, best.steps)
         than = {name: gain(curated, trials) for name, trials in before.items()}
-        if verdict == "kept" and any(gained.map.mean <= 0 for gained in than.values()):
+        if verdict == "kept" and not all(map(_is_better, than.values())):
             verdict = "beaten"
         rivals, gains = rivals | before, gains | than
     return Contest(curated, rivals, gains, verdict)
+
+
+def _is_better(gained: Gain) -> bool:
+    """Whether mAP is better in the mean and in more than half of the seeds."""
+    better = sum(difference > 0 for difference in gained.map.per_seed)
+    return gained.map.mean > 0 and 2 * better > len(gained.seeds)
 
 
 def mended(steps: Sequence[Step]) -> float:

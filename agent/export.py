@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from metricsmith.evaluation.curation import Curation, compose
+from metricsmith.evaluation.curation import DRAWS, Curation, compose
 from metricsmith.evaluation.dataset import Image
 from metricsmith.evaluation.files import write_atomic
 from metricsmith.evaluation.scores import ScoreTable, combined, read_scores
@@ -79,7 +79,7 @@ def export(folder: RunFolder, summary: Summary, data: DataSets, out: Path) -> Ex
     except OSError as error:
         raise RunError(f"{out}: cannot be made a folder to write into: {error.strerror}") from None
     write_coco(pool.with_images(_numbered(curation.images)), places[0])
-    doubts = [step.table for step in steps if step.strategy.kind != "stratify"]
+    doubts = [step.table for step in steps if step.strategy.kind not in DRAWS]
     if doubts:
         names = {image.id: image.file_name for image in pool.images}
         write_atomic(places[1], _suspects(names, doubts, curation))

@@ -5,11 +5,12 @@ These models are the contract for the JSON in `prompts/brainstorm.md` and `promp
 
 from __future__ import annotations
 
+import hashlib
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
-from metricsmith.evaluation.curation import Strategy
+from metricsmith.evaluation.curation import DRAWS, Strategy
 from metricsmith.evaluation.planted import Mistake
 from metricsmith.prompts.shelf import NEW, SHELF
 from metricsmith.sandbox.interface import Level, Suspicious
@@ -49,6 +50,11 @@ class Idea(BaseModel):
     on_best: bool = False
     """Whether it is applied on top of the best curation so far, or alone."""
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of everything above, in hex: what a person who approves a composite agrees to."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
     @model_validator(mode="before")
     @classmethod
     def _composites_have_a_level(cls, data: Any) -> Any:
@@ -65,7 +71,7 @@ class Idea(BaseModel):
 
     @model_validator(mode="after")
     def _strategy_has_something_to_go_by(self) -> Idea:
-        if self.suspicious == "none" and self.strategy.kind != "stratify":
+        if self.suspicious == "none" and self.strategy.kind not in DRAWS:
             raise ValueError(f'suspicious "none" gives {self.strategy.kind} nothing to go by: name an end')
         if self.strategy.kind == "filter_boxes" and self.level != "object":
             raise ValueError('filter_boxes needs a score for each box: set the level to "object"')

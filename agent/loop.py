@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from metricsmith.evaluation.error_analysis import errors_in_words
@@ -91,22 +90,16 @@ class Engineer:
         }
 
     def code(self, number: int, idea: Idea) -> tuple[Candidate, Decision | None]:
-        """Have an idea's code written and approved; a composite needs none, so there is nothing to ask."""
+        """Have an idea's code written and approved; a composite is approved as it is, without code."""
         if idea.reuse:
-            return Candidate("", None, 1), Decision(decision="approve", by="auto")
+            composite = Candidate("", None, 1)
+            return composite, self._approval(number, idea, composite, idea.digest)
         return self.decide(number, idea, self.author.write(number, idea))
 
     def decide(self, number: int, idea: Idea, candidate: Candidate) -> tuple[Candidate, Decision | None]:
         """Have an accepted candidate approved; a person's hint sends it back to the author."""
-        names = [image.file_name for image in self.lab.proving_ground.images.images]
         while candidate.accepted:
-            event = self.lab.journal.once(
-                "approval",
-                partial(self._ask, idea, candidate, names),
-                round=number,
-                source=candidate.source_hash,
-            )
-            decision = Decision.model_validate({key: event[key] for key in Decision.model_fields})
+            decision = self._approval(number, idea, candidate, candidate.source_hash)
             if decision.decision != "hint":
                 return candidate, decision
             self.author.hints.append(decision.reason)
@@ -204,8 +197,15 @@ class Engineer:
         )
         accept(self.lab.place_of(idea.name, candidate.source), card)
 
-    def _ask(self, idea: Idea, candidate: Candidate, names: Sequence[str]) -> Mapping[str, Any]:
-        return self.approve(idea, candidate, names).model_dump()
+    def _approval(self, number: int, idea: Idea, candidate: Candidate, digest: str) -> Decision:
+        """Return what was decided about the code (or the composite) of this hash; it is asked once."""
+
+        def ask() -> Mapping[str, Any]:
+            names = [image.file_name for image in self.lab.proving_ground.images.images]
+            return self.approve(idea, candidate, names).model_dump()
+
+        event = self.lab.journal.once("approval", ask, round=number, source=digest)
+        return Decision.model_validate({key: event[key] for key in Decision.model_fields})
 
 
 def told(outcome: Outcome) -> dict[str, Any]:

@@ -12,18 +12,28 @@ from functools import cached_property
 from typing import Any
 
 from metricsmith.evaluation.dataset import Dataset
-from metricsmith.evaluation.planted import Field, Noticed, blind
+from metricsmith.evaluation.planted import Field, Noticed
 from metricsmith.evaluation.progress import Progress, silent
+from metricsmith.evaluation.promises import blind, weak
 from metricsmith.evaluation.samples import sample_ids, samples
 from metricsmith.sandbox import Check, Failure, Limits, Predictions, Sample, check
 
 from .ideas import Idea
 from .journal import Journal
 
-__all__ = ["Planted", "ProvingGround"]
+__all__ = ["Proof", "ProvingGround"]
 
-Planted = tuple[Check, tuple[Noticed, ...]]
-"""The verdict on a metric after mistakes were planted, and which of them it notices."""
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What came of trying a candidate."""
+
+    check: Check
+    """The verdict."""
+    noticed: tuple[Noticed, ...] = ()
+    """Which planted mistakes it notices; empty where none were planted."""
+    weakness: str = ""
+    """Which of those that it should notice a valid one hardly does; empty if it keeps the promise."""
 
 
 @dataclass
@@ -58,22 +68,32 @@ class ProvingGround:
         """Validate a metric on the fixtures and on the images."""
         return check(source, self.samples, limits=self.limits)
 
-    def plant(self, number: int, attempt: int, idea: Idea, source: str, found: Check) -> Planted:
-        """Plant mistakes in the images; return the verdict on the metric then, and what it notices.
+    def prove(self, number: int, attempt: int, idea: Idea, source: str) -> Proof:
+        """Validate a metric, then plant mistakes in the images to see what it notices of them.
 
-        A metric that notices nothing of what the idea should find is refused. `found`: what `check` said.
+        A metric that notices nothing of what the idea should find is refused. One that calls nothing
+        suspicious has nothing to notice.
         """
+        found = self.check(source)
+        if not found.accepted or idea.suspicious == "none":
+            return Proof(found)
 
         def compute() -> dict[str, Any]:
             seen = self.field.noticed_by(source, found.name, self.limits, self.progress)
-            failure = seen if isinstance(seen, Failure) else blind(seen, idea.finds)
+            if isinstance(seen, Failure):
+                return {"noticed": [], "failure": asdict(seen), "weakness": ""}
+            failure, weakness = blind(seen, idea.finds), weak(seen, idea.finds)
             return {
-                "noticed": [] if isinstance(seen, Failure) else [own.model_dump() for own in seen],
+                "noticed": [own.model_dump() for own in seen.noticed],
                 "failure": asdict(failure) if failure else None,
+                "weakness": str(weakness) if weakness and not failure else "",
             }
 
         digest = hashlib.sha256(source.encode()).hexdigest()
         event = self.journal.once("planted", compute, round=number, attempt=attempt, source=digest)
         failure = Failure(**event["failure"]) if event["failure"] else None
-        verdict = replace(found, accepted=failure is None, stage="planted", failure=failure)
-        return verdict, tuple(Noticed.model_validate(own) for own in event["noticed"])
+        return Proof(
+            replace(found, accepted=failure is None, stage="planted", failure=failure),
+            tuple(Noticed.model_validate(own) for own in event["noticed"]),
+            event["weakness"],
+        )

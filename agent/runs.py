@@ -173,8 +173,7 @@ def _carry_through(
         author = Author(
             model=model,
             journal=journal,
-            validate=lab.proving_ground.check,
-            plant=lab.proving_ground.plant,
+            prove=lab.proving_ground.prove,
             briefing=lab.briefing,
             tries=settings.tries,
             mend=settings.mend,

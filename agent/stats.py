@@ -55,6 +55,10 @@ class Stats:
     valid_at_first: int = 0
     valid_after_repair: int = 0
     """Valid at some try, the first included."""
+    weak: int = 0
+    """Valid, but sent back once: it hardly noticed a planted mistake that it should notice."""
+    sharper: int = 0
+    """Of these, how often the second code noticed more."""
     mistakes: Counter[str] = field(default_factory=Counter)
     """Why code was refused: how often by stage and kind."""
     verdicts: Counter[str] = field(default_factory=Counter)
@@ -131,6 +135,9 @@ def _add_events(total: Stats, events: Sequence[Event]) -> list[float]:
                 tried.setdefault(event["round"], []).append(event["accepted"])
                 if not event["accepted"]:
                     total.mistakes[_why(event)] += 1
+            case "sharpened":
+                total.weak += 1
+                total.sharper += event["better"]
             case "hinted":
                 total.hints += len(event["hints"])
             case "approval":

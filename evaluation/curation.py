@@ -21,10 +21,12 @@ from .dataset import Dataset, Image
 from .draws import control_draw, permutation, spread
 from .scores import ScoreTable, combined
 
-__all__ = ["Curation", "Kind", "Step", "Strategy", "compose", "curate", "refuse_useless"]
+__all__ = ["DRAWS", "Curation", "Kind", "Step", "Strategy", "compose", "curate", "refuse_useless"]
 
 Id = int | str
-Kind = Literal["filter", "filter_boxes", "stratify", "relabel"]
+Kind = Literal["filter", "filter_boxes", "stratify", "spread", "relabel"]
+DRAWS: frozenset[Kind] = frozenset({"stratify", "spread"})
+"""The strategies that draw: they doubt nothing, and need neither a suspicious end nor a fraction."""
 _BINS = 10
 _TIES = 0  # the seed that breaks ties: which images are suspicious must not depend on a trial's seed
 
@@ -39,6 +41,7 @@ class Strategy(BaseModel):
             "filter: leave the most suspicious images out and draw the training set at random from the rest. "
             "filter_boxes: draw at random, then take the most suspicious boxes out of the annotation. "
             "stratify: draw evenly over the range of the score (ten equal parts), in each from many videos. "
+            "spread: draw as many images of every video, in each video evenly over the ranks of the score. "
             "relabel: draw at random, then have the most suspicious of the drawn images labelled anew."
         )
     )
@@ -46,7 +49,7 @@ class Strategy(BaseModel):
         description=(
             "filter: the share of all images that is left out; filter_boxes: the share of all boxes that is "
             "taken out; relabel: the share of the drawn images that is labelled anew. Above 0 and below 1: "
-            "0.2 means 20 %. stratify does not use it: write 0."
+            "0.2 means 20 %. stratify and spread do not use it: write 0."
         ),
         validate_default=True,
         default=0.0,
@@ -54,19 +57,19 @@ class Strategy(BaseModel):
 
     def __str__(self) -> str:
         """The strategy in words: `filter 30 %`, `stratify`."""
-        share = "" if self.kind == "stratify" else f" {self.fraction * 100:g} %"
+        share = "" if self.kind in DRAWS else f" {self.fraction * 100:g} %"
         return f"{self.kind.replace('_', ' ')}{share}"
 
     @field_validator("fraction", mode="before")
     @classmethod
     def _unused_is_zero(cls, value: object, info: ValidationInfo) -> object:
-        return 0.0 if info.data.get("kind") == "stratify" else value
+        return 0.0 if info.data.get("kind") in DRAWS else value
 
     @field_validator("fraction")
     @classmethod
     def _is_a_share(cls, value: float, info: ValidationInfo) -> float:
         kind = info.data.get("kind", "stratify")
-        if kind != "stratify" and not 0 < value < 1:
+        if kind not in DRAWS and not 0 < value < 1:
             hint = f"; for {value:g} % write {value / 100:g}" if 1 <= value < 100 else ""
             raise ValueError(f"{kind} needs a fraction above 0 and below 1, not {value:g}{hint}")
         return value
@@ -126,18 +129,18 @@ def compose(
 ) -> Curation:
     """A training set of `budget` images of the pool, paired with `control_draw` of the same seed.
 
-    The last `stratify` draws (without one, the seed's order does). Of what is drawn the annotator mends the
-    images that are the most suspicious by the mean rank of all `relabel` steps, the largest of their
-    fractions: these stay whatever a filter says, since nothing is wrong with them any more. Of the others,
-    `filter` leaves its images out, and the next in the same order take their places; `filter_boxes` takes
-    boxes out. Where fewer than the share `mend` of the budget are mended, more of the drawn images are
+    The last `stratify` or `spread` draws (without one, the seed's order does). Of what is drawn the annotator
+    mends the images that are the most suspicious by the mean rank of all `relabel` steps, the largest of
+    their fractions: these stay whatever a filter says, since nothing is wrong with them any more. Of the
+    others, `filter` leaves its images out, and the next in the same order take their places; `filter_boxes`
+    takes boxes out. Where fewer than the share `mend` of the budget are mended, more of the drawn images are
     mended at random (a larger share contains every smaller one): what a `relabel` on top of these steps must
     beat, as it costs the annotator as much.
 
-    `filter` and `relabel` go by `ScoreTable.image_suspicion`, `stratify` by `ScoreTable.image_values`,
-    `filter_boxes` by `ScoreTable.suspicion`. Where filters would leave fewer images than the budget they
-    leave out fewer, the earlier steps first: see `effective_fraction`. `reference` holds the annotator's
-    answers for `relabel`: the same file names, labels by class name.
+    `filter` and `relabel` go by `ScoreTable.image_suspicion`, `stratify` and `spread` by
+    `ScoreTable.image_values`, `filter_boxes` by `ScoreTable.suspicion`. Where filters would leave fewer
+    images than the budget they leave out fewer, the earlier steps first: see `effective_fraction`.
+    `reference` holds the annotator's answers for `relabel`: the same file names, labels by class name.
 
     DataError if the pool is smaller than the budget, if a metric calls no end suspicious but its strategy
     needs one, if `filter_boxes` gets scores of images, or if the reference lacks an image or a class.
@@ -146,22 +149,25 @@ def compose(
     for step in steps:
         refuse_useless(step)
 
-    def of(kind: Kind) -> list[Step]:
-        return [step for step in steps if step.strategy.kind == kind]
+    def of(*kinds: Kind) -> list[Step]:
+        return [step for step in steps if step.strategy.kind in kinds]
 
     ids = [image.id for image in pool.images]
     control_draw(ids, budget, seed)  # refuses a budget that the pool cannot fill
     left_out = _left_out(ids, of("filter"), len(ids) - budget)
-    stratify = of("stratify")
+    draws = of(*DRAWS)
 
     def draw(order: Sequence[Id]) -> list[Id]:
-        return _stratified(pool, order, stratify[-1].table, budget) if stratify else list(order[:budget])
+        if not draws:
+            return list(order[:budget])
+        way = _stratified if draws[-1].strategy.kind == "stratify" else _spread
+        return way(pool, order, draws[-1].table, budget)
 
     order = permutation(ids, seed)
     drawn = draw(order)
     mended = _suspects(ids, drawn, of("relabel"))
-    # `stratify` does not draw in a random order: what is rare comes late
-    shuffled = permutation(_these(ids, drawn), seed) if stratify else drawn
+    # these do not draw in a random order: in `stratify` what is rare comes late
+    shuffled = permutation(_these(ids, drawn), seed) if draws else drawn
     mended += _without_these(shuffled, mended)[: max(0, round(mend * budget) - len(mended))]
     others = _without_these(draw(_without_these(order, left_out)), mended)[: budget - len(mended)]
     doubted = set().union(*(_doubted_boxes(step) for step in of("filter_boxes")))
@@ -222,11 +228,11 @@ def _pick(pool: Dataset, ids: Iterable[Id]) -> tuple[Image, ...]:
 def refuse_useless(step: Step) -> None:
     """DataError: the scores give the strategy nothing to go by."""
     kind = step.strategy.kind
-    if kind != "stratify" and step.table.suspicious == "none":
+    if kind not in DRAWS and step.table.suspicious == "none":
         raise DataError(
             step.table.metric,
             f"this metric calls no score suspicious, so {kind} has nothing to go by",
-            remedy="set `suspicious` to low, high or both, or use stratify",
+            remedy="set `suspicious` to low, high or both, or use stratify or spread",
         )
     if kind == "filter_boxes" and step.table.box_ids is None:
         raise DataError(
@@ -285,6 +291,41 @@ def _stratified(pool: Dataset, order: Sequence[Id], table: ScoreTable, budget: i
     share = round(budget * len(unscored) / len(order))
     drawn = sorted(turn, key=lambda item: (turn[item], place[item]))
     return unscored[:share] + drawn[: budget - share]
+
+
+def _spread(pool: Dataset, order: Sequence[Id], table: ScoreTable, budget: int) -> list[Id]:
+    """`budget` ids: as many of every video, those of a video evenly spaced in the ranks of their scores.
+
+    Stills count as one video, but with the share of the budget that they have of `order`. What a short video
+    cannot give, others do; which of them give one more, and where in a video the even steps begin, the order
+    decides. Images without a value come last in their video. The ids are returned in the order given.
+    """
+    values = table.image_values()
+    groups = {image.id: image.group for image in pool.images}
+    members: dict[str | None, list[Id]] = {}
+    for item in order:
+        members.setdefault(groups[item], []).append(item)
+    stills = len(members.get(None, ()))
+    quotas: dict[str | None, int] = {None: round(budget * stills / len(order))} if stills else {}
+    sizes = {group: len(own) for group, own in members.items() if group is not None}
+    quotas |= _even(sizes, budget - sum(quotas.values()))
+    chosen: set[Id] = set()
+    for group, quota in quotas.items():
+        own = members[group]
+        ranked = sorted(own, key=lambda item: (item not in values, values.get(item, 0.0)))  # ties: in order
+        begin = ranked.index(own[0]) * quota % len(own)
+        chosen.update(ranked[(begin + number * len(own)) // quota] for number in range(quota))
+    return [item for item in order if item in chosen]
+
+
+def _even(sizes: Mapping[str | None, int], total: int) -> dict[str | None, int]:
+    """`total` shared out one by one in turns, nobody more than its size; there must be enough."""
+    shares = dict.fromkeys(sizes, 0)
+    while total > 0:
+        for name in [name for name, size in sizes.items() if shares[name] < size][:total]:
+            shares[name] += 1
+            total -= 1
+    return shares
 
 
 def _bins(values: npt.NDArray[np.float64]) -> list[int]:

@@ -7,7 +7,7 @@ already. What a metric notices here need not be what raises mAP; what it does no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -28,10 +28,10 @@ from .scores import ScoreTable
 __all__ = [
     "MISTAKES",
     "Field",
+    "Findings",
     "Mistake",
     "Noticed",
     "Planting",
-    "blind",
     "noticed",
     "plant",
     "plantable",
@@ -54,8 +54,8 @@ PARTS = 3
 """Of each planting one image in three has a mistake: the others say what is usual."""
 TURNS = 2
 """How often each image gets a mistake, each time another one."""
-FEW = 8
-"""Fewer mistakes of a kind than this say nothing."""
+EXAMPLES = 3
+"""So many of the mistakes of a kind that a metric notices least are told."""
 CHANCE = 0.05
 """The largest `Noticed.p_value` of a mistake that counts as noticed."""
 
@@ -100,6 +100,18 @@ class Noticed(BaseModel):
 
     def __str__(self) -> str:
         return f"{self.kind} {100 * self.before:.0f} → {100 * self.after:.0f}"
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What a metric says of planted mistakes."""
+
+    noticed: tuple[Noticed, ...]
+    """One for each kind."""
+    missed: Mapping[Mistake, tuple[str, ...]]
+    """Of each kind the mistakes that are the least suspicious, in words."""
+    usual: str
+    """The metric's scores of the images without mistakes, in words."""
 
 
 def plantable(class_names: Collection[str]) -> tuple[Mistake, ...]:
@@ -148,12 +160,13 @@ def noticed(
     plantings: Sequence[Planting],
     rescored: Callable[[Planting], ScoreTable | Failure],
     progress: Progress = silent,
-) -> tuple[Noticed, ...] | Failure:
-    """Return what a metric notices of each kind of mistake, or why it failed on one of the plantings.
+) -> Findings | Failure:
+    """Return what a metric says of each kind of mistake, or why it failed on one of the plantings.
 
     `before`: its scores of the images without mistakes; `rescored`: those with the mistakes of a planting.
     """
     places: dict[Mistake, list[tuple[float, float]]] = {}
+    told: dict[Mistake, list[tuple[float, str]]] = {}
     for number, planting in enumerate(plantings):
         progress("planting mistakes", number, len(plantings))
         after = rescored(planting)
@@ -162,9 +175,17 @@ def noticed(
         harmed = {harm.image_id for harm in planting.harms}
         old, new = _Places(before, harmed), _Places(after, harmed)
         for harm in planting.harms:
+            kind: Mistake = harm.kind  # type: ignore[assignment]  # no other kind is planted
             pair = old.of(harm, written=False), new.of(harm, written=True)
-            places.setdefault(harm.kind, []).append(pair)  # type: ignore[arg-type]  # only these are planted
-    return tuple(_noticed(kind, places[kind]) for kind in MISTAKES if kind in places)
+            places.setdefault(kind, []).append(pair)
+            said = _in_words(harm, old.score(harm, written=False), new.score(harm, written=True))
+            told.setdefault(kind, []).append((pair[1], said))
+    scores = before.summary().quantiles
+    return Findings(
+        noticed=tuple(_noticed(kind, places[kind]) for kind in MISTAKES if kind in places),
+        missed={kind: tuple(said for _, said in sorted(own)[:EXAMPLES]) for kind, own in told.items()},
+        usual=", ".join(f"{percent} % {scores[percent]:.3g}" for percent in (5, 25, 50, 75, 95) if scores),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +208,8 @@ class Field:
 
     def noticed_by(
         self, source: str, name: str, limits: Limits, progress: Progress = silent
-    ) -> tuple[Noticed, ...] | Failure:
-        """Return what the metric `name` notices, or why it failed; it goes through the images seven times."""
+    ) -> Findings | Failure:
+        """Return what the metric `name` says, or why it failed; it goes through the images seven times."""
 
         def scored(own: Sequence[Sample], annotated: Dataset) -> ScoreTable | Failure:
             found = score({name: source}, own, total=len(own), limits=limits)[name]
@@ -203,28 +224,6 @@ class Field:
         return before if isinstance(before, Failure) else noticed(before, self.plantings, rescored, progress)
 
 
-def blind(found: Sequence[Noticed], finds: Collection[Mistake]) -> Failure | None:
-    """Return why a metric that should notice these kinds of mistakes is refused, None if it is not.
-
-    It notices none of them, or finds one of them less suspicious than what is right.
-    """
-    promised = [own for own in found if own.kind in finds and own.count >= FEW]
-    wrong = [own.kind for own in promised if own.falls]
-    if wrong:
-        what = f"a mistake of the kind {' or '.join(wrong)} makes a sample image less suspicious, not more"
-    elif promised and not any(own.rises for own in promised):
-        what = "mistakes that were planted in sample images do not become suspicious"
-    else:
-        return None
-    shares = ", ".join(f"{own} % ({own.count} planted)" for own in promised)
-    return Failure(
-        "planted",
-        "blind",
-        f"{what}; how many of the untouched boxes (or images) are less suspicious than the one with the "
-        f"mistake, before it was planted → after: {shares}",
-    )
-
-
 class _Places:
     """Where a box or an image stands among those of the images that nothing was planted in."""
 
@@ -234,6 +233,8 @@ class _Places:
         if table.box_ids is not None:
             keys = zip(table.image_ids, table.box_ids, strict=True)
             self._boxes = dict(zip(keys, suspicion, strict=True))
+        rows: Iterable[object] = self._boxes or table.image_ids
+        self._scores: dict[object, float] = dict(zip(rows, table.values.tolist(), strict=True))
         self._images = table.image_suspicion()
         self._is_object = table.box_ids is not None
         self._usual_boxes = [own for (image, _), own in self._boxes.items() if image not in harmed]
@@ -246,6 +247,33 @@ class _Places:
         if harm.kind == "spawn" and not written:
             return 0.5
         return _above(self._boxes[harm.image_id, harm.box_id], self._usual_boxes)
+
+    def score(self, harm: Harm, *, written: bool) -> float | None:
+        """Of the box with the mistake, or of its image where the metric scores images; None: no such box."""
+        if not self._is_object:
+            return self._scores[harm.image_id]
+        is_there = harm.kind != ("drop" if written else "spawn")
+        return self._scores[harm.image_id, harm.box_id] if is_there else None
+
+
+def _in_words(harm: Harm, before: float | None, after: float | None) -> str:
+    """One mistake and what becomes of the score."""
+    corners = [f"({x:.0f}, {y:.0f}, {x + w:.0f}, {y + h:.0f})" for x, y, w, h in _xywhs(harm)]
+    scores = " → ".join("none" if score is None else f"{score:.3g}" for score in (before, after))
+    match harm.kind:
+        case "drop":
+            what = f"{corners[0]} left out"
+        case "spawn":
+            what = f"{corners[0]} is on nothing"
+        case "flip":
+            what = f"{corners[0]} has another class"
+        case _:
+            what = f"{corners[0]} became {corners[1]}"
+    return f"box {what}, score {scores}"
+
+
+def _xywhs(harm: Harm) -> Iterator[tuple[float, float, float, float]]:
+    yield from (xywh for xywh in (harm.before, harm.after) if xywh is not None)
 
 
 def _above(own: float, usual: Iterable[float]) -> float:

@@ -61,7 +61,7 @@ def pairs(case: Case, sources: Mapping[str, str], progress: Progress = silent) -
         everything = samples(dirty, case.predictions)
         scores = usable(score({name: source}, everything, total=len(dirty), progress=progress)[name])
         known = _known(case, checked, name, scores)
-        for seen in found:
+        for seen in found.noticed:
             if seen.kind in known:
                 yield Pair(metric=name, kind=seen.kind, planted=seen.after, known=known[seen.kind])
 

@@ -59,6 +59,10 @@ _BY_KIND = {
         "Shrink the image with cv2.resize first, replace loops over pixels by numpy or cv2 calls,"
         " and bound every while loop."
     ),
+    "weak": (
+        "Find out why the mistakes above leave the score as it is (a maximum, a threshold, a clip, a default "
+        "where there is nothing to compare with). Keep the idea and what works, and make the score move."
+    ),
     "wrong-dtype": "Return floats: values.astype(np.float64).",
     "wrong-shape": "Give one number for each box, image or row.",
     "wrong-type": "Return a numpy array of floats, or one float for an image.",

@@ -65,6 +65,7 @@ def _stats(
         "code asked for": f"{found.candidates} times",
         "valid at the first try": _share(found.valid_at_first, found.share_at_first),
         "valid after repair": _share(found.valid_after_repair, found.share_after_repair),
+        "sent back to be sharper": f"{found.weak}, better {found.sharper}",
         "refused code": _counts(found.mistakes) or "none",
         "verdicts": _counts(found.verdicts) or "none",
         "hints of a person": str(found.hints),

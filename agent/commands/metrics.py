@@ -70,7 +70,7 @@ def _check(
                 if isinstance(found, Failure):
                     result = replace(result, accepted=False, stage="planted", failure=found)
                 else:
-                    seen = found
+                    seen = found.noticed
     if as_json:
         print(json.dumps({**result.to_dict(), "noticed": [own.model_dump() for own in seen]}, indent=2))
     elif result.accepted:

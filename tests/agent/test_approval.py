@@ -12,24 +12,29 @@ from scripted import GOOD, IDEA
 from metricsmith.agent.approval import Ask, Auto, ByRule, Decision, touched
 from metricsmith.agent.author import Candidate
 from metricsmith.agent.ideas import Idea
+from metricsmith.agent.proving_ground import Proof
 from metricsmith.sandbox import Check, Scores
 from metricsmith.sandbox.errors import RunError
 
 SCORES = Scores("object", "low", np.array([5.0, 1.0, 2.0, 8.0]), (1, 2, 1))
 CANDIDATE = Candidate(
-    source=GOOD, attempt=1, check=Check(True, "sample", name="BoxArea", level="object", scores=SCORES)
+    source=GOOD,
+    attempt=1,
+    proof=Proof(Check(True, "sample", name="BoxArea", level="object", scores=SCORES)),
 )
 NAMES = ["a.jpg", "b.jpg", "c.jpg"]
 
 
-def ask(monkeypatch: pytest.MonkeyPatch, *answers: str) -> tuple[Decision, str]:
+def ask(
+    monkeypatch: pytest.MonkeyPatch, *answers: str, candidate: Candidate = CANDIDATE, **facts: object
+) -> tuple[Decision, str]:
     said = io.StringIO()
     console = Console(
         file=said, force_terminal=True, force_interactive=True, width=100, color_system="truecolor"
     )
     left = list(answers)
     monkeypatch.setattr(console, "input", lambda *_, **__: left.pop(0))
-    decision = Ask(console)(Idea.model_validate(IDEA), CANDIDATE, NAMES)
+    decision = Ask(console)(Idea.model_validate({**IDEA, **facts}), candidate, NAMES)
     assert not left, "every answer was asked for"
     return decision, said.getvalue()
 
@@ -91,3 +96,19 @@ def test_no_terminal_is_no_silent_yes() -> None:
     console = Console(file=io.StringIO(), force_interactive=False)
     with pytest.raises(RunError, match="needs a terminal to ask at"):
         Ask(console)(Idea.model_validate(IDEA), CANDIDATE, NAMES)
+
+
+def test_a_composite_is_shown_without_code_and_cannot_be_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    composite = Candidate(source="", proof=None, attempt=1)
+    facts = {
+        "reuse": ["BoxArea", "Sharpness"],
+        "on_best": True,
+        "description": "The [b]mean[/b] of two ranks.",
+    }
+    decision, said = ask(monkeypatch, "r", "Not these two.", candidate=composite, **facts)
+    assert decision == Decision(decision="reject", reason="Not these two.", by="person")
+    said = " ".join(said.replace("│", " ").split())
+    assert "by the scores of BoxArea, Sharpness; no new code" in said
+    assert "filter 20 % on top of the best curation so far" in said
+    assert "The [b]mean[/b] of two ranks." in said
+    assert "hint" not in said

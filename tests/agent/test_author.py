@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,12 @@ from scripted import GOOD, IDEA, WRONG_AXIS, Scripted, block
 from metricsmith.agent.author import Author
 from metricsmith.agent.ideas import Idea
 from metricsmith.agent.journal import Journal
-from metricsmith.agent.proving_ground import Planted
+from metricsmith.agent.proving_ground import Proof
 from metricsmith.evaluation.curation import Strategy
-from metricsmith.evaluation.planted import MISTAKES
+from metricsmith.evaluation.planted import MISTAKES, Noticed
 from metricsmith.evaluation.scores import ScoreTable
 from metricsmith.prompts.shelf import SHELF
-from metricsmith.sandbox import Check, check
+from metricsmith.sandbox import check
 from metricsmith.sandbox.errors import ModelError
 
 BRIEFING = {
@@ -49,13 +50,13 @@ PAGE = {
 }
 
 
-def nothing_planted(number: int, attempt: int, idea: Idea, source: str, found: Check) -> Planted:
-    return found, ()
+def nothing_planted(number: int, attempt: int, idea: Idea, source: str) -> Proof:
+    return Proof(check(source))
 
 
 def author(tmp_path: Path, *replies: str, **facts: Any) -> tuple[Author, Scripted]:
     model = Scripted(replies)
-    settings = {"validate": check, "plant": nothing_planted, "briefing": BRIEFING, "tries": 3, "mend": 0.4}
+    settings = {"prove": nothing_planted, "briefing": BRIEFING, "tries": 3, "mend": 0.4}
     return Author(model=model, journal=Journal(tmp_path / "journal.jsonl"), **settings | facts), model
 
 
@@ -181,3 +182,57 @@ def test_measured_numbers_do_not_change_the_key(tmp_path: Path) -> None:
         assert f"mAP {number:.3f}" in model.requests[0].messages[1].content
         keys.append(model.requests[0].key)
     assert keys[0] == keys[1]
+
+
+def proofs(*shares: float | None) -> Callable[[int, int, Idea, str], Proof]:
+    """Of valid code: how clearly it notices a moved box, each time it is asked; None: it is not valid."""
+    left = list(shares)
+
+    def prove(number: int, attempt: int, idea: Idea, source: str) -> Proof:
+        share = left.pop(0)
+        if share is None:
+            return Proof(check("import os"))
+        own = Noticed(kind="shift", count=20, before=0.5, after=share, p_value=0.01)
+        return Proof(check(source), (own,), "hardly noticed: shift" if share < 0.6 else "")
+
+    return prove
+
+
+SHIFTS = Idea.model_validate({**IDEA, "finds": ["shift"]})
+SHARPER = GOOD.replace("class BoxArea", "# sharper\nclass BoxArea")
+
+
+@pytest.mark.parametrize(
+    ("shares", "source", "better"),
+    [
+        ((0.55, 0.9), SHARPER, True),
+        ((0.55, 0.58), SHARPER, True),
+        ((0.55, 0.5), GOOD, False),
+        ((0.55, None), GOOD, False),
+    ],
+)
+def test_weak_code_is_sent_back_once_and_the_sharper_one_is_taken(
+    tmp_path: Path, shares: tuple[float | None, ...], source: str, better: bool
+) -> None:
+    writer, model = author(tmp_path, block(GOOD), block(SHARPER), prove=proofs(*shares))
+    candidate = writer.write(1, SHIFTS)
+    assert candidate.accepted
+    assert candidate.source.strip() == source.strip()
+    assert candidate.attempt == 2
+    assert [own.after for own in candidate.noticed] == [shares[1] if better else shares[0]]
+    assert [(request.purpose, request.attempt) for request in model.requests] == [("write", 1), ("repair", 2)]
+    assert "hardly noticed: shift" in model.requests[1].messages[-1].content
+    said = [event for event in writer.journal.events() if event["event"] == "sharpened"]
+    assert [(event["attempt"], event["better"]) for event in said] == [(2, better)]
+
+
+def test_code_that_keeps_its_promise_is_not_sent_back(tmp_path: Path) -> None:
+    writer, model = author(tmp_path, block(GOOD), prove=proofs(0.9))
+    assert writer.write(1, SHIFTS).attempt == 1
+    assert len(model.requests) == 1
+
+
+def test_after_the_last_try_weak_code_is_taken_as_it_is(tmp_path: Path) -> None:
+    writer, model = author(tmp_path, block(GOOD), block(GOOD), prove=proofs(None, 0.5), tries=1)
+    candidate = writer.write(1, SHIFTS)
+    assert (candidate.accepted, candidate.attempt, len(model.requests)) == (True, 2, 2)

@@ -321,9 +321,9 @@ def test_rounds_build_on_the_best_and_use_scores_again(
     both = json.loads((folder.curations / "round-2-seed-1.json").read_text())
     assert len(both["left_out"]) == len(both["relabelled"]) == 6
     assert not set(both["left_out"]) & set(both["images"])
-    assert not [
-        event for event in events if event["event"] in ("candidate", "approval") and event["round"] == 3
-    ]
+    third = [event["event"] for event in events if event.get("round") == 3]
+    assert "candidate" not in third
+    assert third.count("approval") == 1, "a composite is approved, too"
     best = json.loads(folder.summary.read_text())["test"]["best"]
     assert best["round"] == max(event["round"] for event in judged if event["verdict"] == "kept")
     assert best["parts"] == judged[best["round"] - 1]["parts"]
@@ -830,7 +830,7 @@ def test_code_that_notices_no_planted_mistake_is_mended(
     wrong, right = (code.replace('"low"', '"high"') for code in (NEGATIVE, GOOD))
     replies = [
         *(idea("BoxArea", "relabel", 0.5, **promise), block(wrong.replace("MinusArea", "BoxArea"))),
-        *(block(right), LESSON),
+        *(block(right), block(right), LESSON),
     ]
     one = settings.model_copy(update={"rounds": 1})
     model = Scripted(replies)
@@ -843,12 +843,18 @@ def test_code_that_notices_no_planted_mistake_is_mended(
     assert [(event["accepted"], event["stage"]) for event in candidates] == [
         (False, "planted"),
         (True, "planted"),
+        (True, "planted"),
     ]
+    weakness = model.requests[3].messages[-1].content.split("## What is wrong with it")[1]
+    assert "the code is valid, but a mistake of the kind enlarge hardly stands out" in weakness
+    assert "Noticed least: box (" in weakness
+    sharpened = next(event for event in events if event["event"] == "sharpened")
+    assert not sharpened["better"], "the same code again"
     judged = next(event for event in events if event["event"] == "judged")
-    assert (judged["repairs"], judged["metric"]) == (1, "BoxArea")
+    assert (judged["repairs"], judged["metric"]) == (2, "BoxArea")
     noticed = {own["kind"]: own for own in judged["noticed"]}
     assert noticed["enlarge"]["after"] > noticed["enlarge"]["before"]
-    assert "enlarge" in model.requests[3].messages[-1].content, "the lesson is drawn with that in view"
+    assert "enlarge" in model.requests[4].messages[-1].content, "the lesson is drawn with that in view"
     runs.replay(folder, RunFolder(tmp_path / "again"), live_trials=False, data={}, console=console)
     assert "The replay equals the recorded run" in (tmp_path / "said.txt").read_text()
 

@@ -39,7 +39,7 @@ def problems(draw):
     values = np.array(draw(st.lists(st.integers(-3, 3), min_size=rows, max_size=rows)), float)
     table = ScoreTable.of("M", level, draw(st.sampled_from(["low", "high", "both"])), values, pool)
     strategy = Strategy(
-        kind=draw(st.sampled_from(["filter", "stratify", "relabel"])),
+        kind=draw(st.sampled_from(["filter", "stratify", "spread", "relabel"])),
         fraction=draw(st.floats(0.01, 0.99)),
     )
     return pool, table, strategy, draw(st.integers(1, len(counts))), draw(st.integers(0, 2**32))
@@ -136,6 +136,44 @@ def test_stratify_keeps_the_share_of_images_without_boxes():
     assert [sum(6 * b <= i.id < 6 * b + 6 for i in made.images) for b in range(10)] == [3] * 10
 
 
+def spread_of(box_counts, groups, values, budget, seed=1, level="image"):
+    pool = pool_of(box_counts, groups)
+    table = ScoreTable.of("M", level, "none", np.array(values, float), pool)
+    return curate(pool, table, Strategy(kind="spread"), budget=budget, seed=seed)
+
+
+def test_spread_draws_as_many_of_every_video_as_there_are():
+    groups = ["long"] * 60 + ["middle"] * 30 + ["short"] * 4
+    made = spread_of([0] * 94, groups, range(94), 30)
+    counts = [sum(image.group == name for image in made.images) for name in ("long", "middle", "short")]
+    assert counts == [13, 13, 4]
+    uneven = spread_of([0] * 60, ["a"] * 30 + ["b"] * 30, range(60), 9)
+    assert sorted(sum(i.group == name for i in uneven.images) for name in "ab") == [4, 5]
+
+
+def test_spread_takes_even_steps_in_the_ranks_of_each_video():
+    values = np.random.default_rng(0).permutation(64) ** 3
+    begun = set()
+    for seed in range(8):
+        made = spread_of([0] * 64, ["a"] * 32 + ["b"] * 32, values, 16, seed)
+        for name, own in (("a", values[:32]), ("b", values[32:])):
+            ranks = np.argsort(np.argsort(own))
+            taken = sorted(ranks[image.id % 32] for image in made.images if image.group == name)
+            assert np.diff(taken).tolist() == [4] * 7
+            begun.add(taken[0])
+    assert begun == {0, 1, 2, 3}, "where the steps begin, the seed decides"
+
+
+def test_spread_keeps_the_share_of_stills_and_of_images_without_boxes():
+    groups = [None] * 60 + ["a"] * 20 + ["b"] * 20
+    made = spread_of([0] * 100, groups, range(100), 20)
+    assert [sum(image.group == name for image in made.images) for name in (None, "a", "b")] == [12, 4, 4]
+    stills = [image.id for image in made.images if image.group is None]
+    assert np.diff(stills).tolist() == [5] * 11
+    empty = spread_of([1] * 30 + [0] * 10, ["a"] * 40, range(30), 8, level="object")
+    assert sum(not image.boxes for image in empty.images) == 2
+
+
 def test_relabel_asks_for_the_most_suspicious_of_the_drawn():
     pool = pool_of([1] * 20)
     reference = replace(
@@ -212,7 +250,7 @@ def refuse(match, *, kind="relabel", suspicious="low", budget=2, reference=None,
 
 
 def test_budget_beyond_the_pool_is_named():
-    for kind in ("filter", "stratify", "relabel"):
+    for kind in ("filter", "stratify", "spread", "relabel"):
         refuse("4 images cannot be drawn from 3", kind=kind, budget=4)
 
 
@@ -255,10 +293,11 @@ def test_missing_fraction_is_refused():
 def test_stratify_has_no_fraction_whatever_is_written():
     assert Strategy.model_validate_json('{"kind": "stratify", "fraction": null}').fraction == 0
     assert Strategy(kind="stratify", fraction=0.3) == Strategy(kind="stratify")
+    assert Strategy(kind="spread", fraction=0.3) == Strategy(kind="spread")
 
 
 def test_unknown_strategy_is_refused():
-    with pytest.raises(ValidationError, match="'filter', 'filter_boxes', 'stratify' or 'relabel'"):
+    with pytest.raises(ValidationError, match="'filter', 'filter_boxes', 'stratify', 'spread' or 'relabel'"):
         Strategy.model_validate({"kind": "drop", "fraction": 0.2})
 
 

@@ -117,7 +117,8 @@ def test_reflect_prompt_after_a_relabelling_on_the_best() -> None:
         strategy="relabel 40 % on the best",
         parts=("filter 30 % by BoxArea", "relabel 40 % by BoxSharpness"),
     )
-    prompt = render("reflect", round=2, idea={**IDEA, "reuse": ("BoxArea", "BoxSharpness")}, outcome=outcome)
+    idea = {**IDEA, "reuse": ("BoxArea", "BoxSharpness"), "strategy": {"kind": "relabel"}}
+    prompt = render("reflect", round=2, idea=idea, outcome=outcome)
     assert prompt.text == expected("reflect_relabel")
     assert "⟨changed⟩ % came back with other boxes" in prompt.canonical
 
@@ -178,7 +179,11 @@ def a_page() -> dict[str, Any]:
         "family": "geometry-outliers",
         "mode": "explore",
         "strategy": "relabel 20 %",
-        "idea": {"description": "The area of each box; low means tiny.", "reuse": ()},
+        "idea": {
+            "description": "The area of each box; low means tiny.",
+            "reuse": (),
+            "strategy": {"kind": "relabel"},
+        },
         "alike": "BoxWidth +0.81",
         "lesson": "Small boxes are rather good.",
         "next": "Look at the large ones.",
@@ -189,12 +194,24 @@ def a_page() -> dict[str, Any]:
         noticed=(NOTICED, NOTICED.model_copy(update={"kind": "enlarge"})),
     )
     failed = {"measured": False, "verdict": "parked", "reason": "No valid code.", "noticed": ()}
-    both = {"description": "The two together.", "reuse": ("BoxArea", "BoxWidth")}
+    both = {
+        "description": "The two together.",
+        "reuse": ("BoxArea", "BoxWidth"),
+        "strategy": {"kind": "filter"},
+    }
+    mended = {"random_relabel": versus(0.3, -2.5, 1)}
     history = [
         {**past, **measured_outcome(), "strategy": "filter 30 %", "round": 1, "metric": "BoxWidth"},
         {**past, **relabelled, "round": 2, "verdict": "dropped", "strategy": "relabel 20 %"},
         {**past, **failed, "round": 3, "family": "new"},
-        {**past, **measured_outcome(), "round": 4, "idea": both, "mode": "improve", "verdict": "beaten"},
+        {
+            **past,
+            **measured_outcome(**mended),
+            "round": 4,
+            "idea": both,
+            "mode": "improve",
+            "verdict": "beaten",
+        },
     ]
     best = {"round": 1, "parts": ("filter 30 % by BoxWidth", "relabel 20 % by BoxArea")}
     return {
