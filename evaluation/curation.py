@@ -307,7 +307,7 @@ def _spread(pool: Dataset, order: Sequence[Id], table: ScoreTable, budget: int) 
         members.setdefault(groups[item], []).append(item)
     stills = len(members.get(None, ()))
     quotas: dict[str | None, int] = {None: round(budget * stills / len(order))} if stills else {}
-    sizes = {group: len(own) for group, own in members.items() if group is not None}
+    sizes: dict[str | None, int] = {name: len(own) for name, own in members.items() if name is not None}
     quotas |= _even(sizes, budget - sum(quotas.values()))
     chosen: set[Id] = set()
     for group, quota in quotas.items():
