@@ -16,7 +16,7 @@ from metricsmith.evaluation.scores import ScoreTable
 from metricsmith.evaluation.trials import Gain
 from metricsmith.sandbox import Failure
 
-from .accepted import MetricCard, accept
+from .accepted import MetricCard, accept, card_of
 from .approval import Approver, Decision
 from .author import Author, Candidate
 from .contest import Champion, contest, steps_of
@@ -49,6 +49,8 @@ class Engineer:
     """Over the control, by round, where it was measured."""
     given: list[tuple[str, str]] = field(default_factory=list)
     """Metrics that the run was given: their names, and what they measure."""
+    written: dict[str, Candidate] = field(default_factory=dict)
+    """The code that scored the pool, by the metric's name."""
     best: Champion | None = None
     """The best curation so far: the next one must beat it, or build on it."""
 
@@ -148,8 +150,7 @@ class Engineer:
         )
         if outcome.verdict == "kept":
             self.best = Champion(number, steps)
-            if candidate.source:
-                self._accept(idea, candidate, outcome)
+            self._accept(idea, outcome)
         return outcome, {**told(outcome), "rows": len(table.values), "scores": spread(table)}
 
     def _score(
@@ -164,6 +165,7 @@ class Engineer:
             missing = [name for name in idea.reuse if name not in self.lab.tables]
             return ("parked", f"There are no scores of {missing[0]}.") if missing else self.lab.reuse(idea)
         write_atomic(self.lab.place_of(idea.name, candidate.source), candidate.source)
+        self.written[idea.name] = candidate
         table = self.lab.score(idea.name, candidate.source)
         if isinstance(table, Failure):
             return "parked", f"It failed on the whole pool. {table}"
@@ -181,7 +183,17 @@ class Engineer:
                 return past.name
         return None
 
-    def _accept(self, idea: Idea, candidate: Candidate, outcome: Outcome) -> None:
+    def _accept(self, idea: Idea, outcome: Outcome) -> None:
+        """Give the code behind what was kept its card; a composite was earned by the metrics that it reuses."""
+        for name in idea.reuse:
+            if past := next((past for past in self.ideas if past.name == name), None):
+                self._accept(past, outcome)
+        if idea.name not in self.written:
+            return
+        candidate = self.written[idea.name]
+        place = self.lab.place_of(idea.name, candidate.source)
+        if card_of(place) is not None:
+            return  # an earlier round kept it by itself
         card = MetricCard(
             sha256=candidate.source_hash,
             strategy=outcome.strategy,
@@ -192,10 +204,10 @@ class Engineer:
             seeds=self.lab.settings.seeds,
             map_gain_pct=outcome.map_gain_pct,
             ar100_gain_pct=outcome.ar100_gain_pct,
-            noticed=outcome.noticed,
+            noticed=candidate.noticed,
             **idea.model_dump(include={"name", "level", "suspicious", "description"}),
         )
-        accept(self.lab.place_of(idea.name, candidate.source), card)
+        accept(place, card)
 
     def _approval(self, number: int, idea: Idea, candidate: Candidate, digest: str) -> Decision:
         """Return what was decided about the code (or the composite) of this hash; it is asked once."""

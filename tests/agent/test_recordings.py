@@ -101,7 +101,14 @@ def test_an_accepted_metric_is_the_code_that_was_accepted_and_still_valid(file: 
 def test_an_accepted_metric_was_kept_by_a_recorded_run(file: Path) -> None:
     card = MetricCard.model_validate_json(file.with_suffix(".json").read_bytes())
     events = read_events(ROOT / "agent" / "recordings" / card.run / "journal.jsonl")
+    ideas = {event["idea"]["name"]: event["idea"] for event in events if event["event"] == "idea"}
+
+    def earned_by(metric: str) -> set[str]:
+        """The metric and those whose scores it reuses."""
+        return {metric}.union(*(earned_by(name) for name in ideas[metric]["reuse"]))
+
     judged = [event for event in events if event["event"] == "judged" and event["round"] == card.round]
-    assert [(event["metric"], event["verdict"]) for event in judged] == [(card.name, "kept")]
-    candidates = [event for event in events if event["event"] == "candidate" and event["round"] == card.round]
-    assert candidates[-1]["source"] == card.sha256
+    assert [event["verdict"] for event in judged] == ["kept"]
+    assert card.name in earned_by(judged[0]["metric"])
+    approved = [event["source"] for event in events if event["event"] == "approval"]
+    assert card.sha256 in approved

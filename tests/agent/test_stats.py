@@ -173,7 +173,7 @@ def run(tmp_path: Path) -> RunFolder:
     """A run that kept one metric."""
     folder = RunFolder(tmp_path / "pandas")
     folder.create(Settings(data=tmp_path), {"kind": "live"})
-    source = ROOT / "metrics_generated" / "WitnessSetAgreement.py"
+    source = ROOT / "metrics_generated" / "ThreeWitnessMedian.py"
     card = card_of(source)
     assert card is not None
     folder.metrics.mkdir()
@@ -189,16 +189,16 @@ def test_a_kept_metric_is_promoted_with_its_card(
     library = tmp_path / "library"
     for _ in range(2):  # promoting it again changes nothing
         status, said = call(
-            monkeypatch, capsys, "promote", run.path, "WitnessSetAgreement", "--library", library
+            monkeypatch, capsys, "promote", run.path, "ThreeWitnessMedian", "--library", library
         )
-        assert (status, said.strip()) == (0, str(library / "WitnessSetAgreement.py"))
-    card = card_of(library / "WitnessSetAgreement.py")
+        assert (status, said.strip()) == (0, str(library / "ThreeWitnessMedian.py"))
+    card = card_of(library / "ThreeWitnessMedian.py")
     assert isinstance(card, MetricCard)
-    assert "class WitnessSetAgreement" in read_metric(library / "WitnessSetAgreement.py")
+    assert "class ThreeWitnessMedian" in read_metric(library / "ThreeWitnessMedian.py")
     status, said = call(monkeypatch, capsys, "metrics", "--library", library)
-    assert "WitnessSetAgreement" in said
-    assert "relabel 40 %" in said
-    status, said = call(monkeypatch, capsys, "metrics", "WitnessSetAgreement", "--library", library)
+    assert "ThreeWitnessMedian" in said
+    assert "filter 45 %" in said
+    status, said = call(monkeypatch, capsys, "metrics", "ThreeWitnessMedian", "--library", library)
     assert "sha256: " + card.sha256 in said
     assert "def measure" in said
 
@@ -214,7 +214,7 @@ def test_a_metric_that_is_not_there_is_one_line(
     words = [run.path, "Other"] if command == "promote" else ["Other"]
     status, said = call(monkeypatch, capsys, command, *words, "--library", tmp_path / "library")
     assert status == 1
-    expected = "it kept: WitnessSetAgreement" if command == "promote" else "Other.py: No such file"
+    expected = "it kept: ThreeWitnessMedian" if command == "promote" else "Other.py: No such file"
     assert expected in said
     assert len(said.splitlines()) == 1
 
@@ -224,9 +224,9 @@ def test_another_metric_of_the_name_is_not_overwritten(
 ) -> None:
     library = tmp_path / "library"
     library.mkdir()
-    (library / "WitnessSetAgreement.py").write_text("mine")
-    status, said = call(monkeypatch, capsys, "promote", run.path, "WitnessSetAgreement", "--library", library)
-    assert (status, (library / "WitnessSetAgreement.py").read_text()) == (1, "mine")
+    (library / "ThreeWitnessMedian.py").write_text("mine")
+    status, said = call(monkeypatch, capsys, "promote", run.path, "ThreeWitnessMedian", "--library", library)
+    assert (status, (library / "ThreeWitnessMedian.py").read_text()) == (1, "mine")
     assert "there is another metric of this name" in said
 
 
