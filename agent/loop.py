@@ -184,7 +184,7 @@ class Engineer:
         return None
 
     def _accept(self, idea: Idea, outcome: Outcome) -> None:
-        """Give the code behind what was kept its card; a composite was earned by the metrics that it reuses."""
+        """Give the code behind what was kept its card: of a composite, that of the metrics it reuses."""
         for name in idea.reuse:
             if past := next((past for past in self.ideas if past.name == name), None):
                 self._accept(past, outcome)

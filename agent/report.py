@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.metadata import version
 from importlib.resources import files
 
 import jinja2
@@ -17,9 +18,25 @@ from .lab import Lab
 from .loop import Engineer
 from .outcome import Outcome
 from .run_folder import RunFolder
+from .stats import stats_of
 from .summary import Summary
 
 __all__ = ["write_report"]
+
+_VERDICTS = {
+    "kept": "it beats every rival and is the best so far from then on. To beat a random sample is to "
+    "be better in the mean of mAP and AR@100, and in mAP by more than chance does in one of "
+    "ten cases. To beat the best so far: in the mean of mAP, and in more than half of the "
+    "seeds; luck can do that, so test may say less",
+    "beaten": "it beats the random samples, but not the best so far, or not the best so far with as "
+    "many images relabelled at random",
+    "inconclusive": "it may be better than random",
+    "dropped": "it is not better than random",
+    "parked": "no valid code came",
+    "rejected": "by the person who approves",
+    "uninformative": "every score is the same",
+    "redundant": "its scores rank the images as an earlier metric's do",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +84,16 @@ def write_report(
         errors=lab.control_errors,
         hints=_hints(lab),
         insights=engineer.author.insights,
+        insights_round=max((event["round"] for event in lab.journal.events("distilled")), default=None),
+        verdicts={
+            name: meaning for name, meaning in _VERDICTS.items() if name in {o.verdict for o in outcomes}
+        },
+        stats=stats_of([folder]),
+        mended=_mended(lab),
+        by_a_person=sum(event["by"] == "person" for event in lab.journal.events("approval")),
+        version=version("metricsmith"),
+        val=lab.splits.val,
+        test=lab.splits.test,
         multiplier=_multiplier(folder),
         settings=lab.settings,
         model=folder.read_model(),
@@ -87,6 +114,19 @@ def _hints(lab: Lab) -> list[tuple[str, str]]:
             for e in journal.events("approval")
             if e["decision"] == "hint"
         ),
+    ]
+
+
+def _mended(lab: Lab) -> list[tuple[int, str]]:
+    """How many images of a training set an annotator mended, by round, as a range over the seeds."""
+    found: dict[int, list[int]] = {}
+    for event in lab.journal.events("trial"):
+        if event["arm"] == "curated" and event["split"] == "val":
+            found.setdefault(event["round"], []).append(event["mended"])
+    return [
+        (number, f"{min(counts)}" if len(set(counts)) == 1 else f"{min(counts)} to {max(counts)}")
+        for number, counts in found.items()
+        if any(counts)
     ]
 
 

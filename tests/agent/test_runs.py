@@ -25,6 +25,7 @@ from metricsmith.agent.journal import Journal, first_difference, read_events
 from metricsmith.agent.models import ModelSettings, Request, Response
 from metricsmith.agent.run_folder import RunFolder
 from metricsmith.agent.settings import Settings
+from metricsmith.agent.transcript import Transcript
 from metricsmith.evaluation.corruption import Harm, write_ledger
 from metricsmith.evaluation.detectors import Detector, KeepingDetector, ProxyDetector, ProxySettings
 from metricsmith.evaluation.draws import control_draw
@@ -247,6 +248,18 @@ def test_the_report_is_one_file_that_opens_offline(finished: RunFolder) -> None:
     assert "What the control's detector gets wrong on val" in page
     assert "Missed at IoU 0.5: small boxes" in page
     assert page.count("Gain over the control, in detail") == 2, "of the two rounds that were measured"
+
+
+def test_the_report_says_what_the_run_cost_and_how_to_have_it_again(finished: RunFolder) -> None:
+    page = finished.report.read_text()
+    calls = len(Transcript(finished.transcript).calls)
+    assert f"Language model: {calls} calls" in page
+    assert "Code was asked for" in page
+    assert "round 1 had 6 of 12 training images mended" in page
+    assert f"<code>metricsmith replay {finished.path}</code>" in page
+    assert "No metric was put before a person" in page
+    for verdict in {row["verdict"] for row in json.loads(finished.summary.read_text())["rounds"]}:
+        assert f'<br><span class="{verdict}">{verdict}</span>: ' in page
 
 
 def test_tables_fit_into_80_columns_and_tell_the_report(finished: RunFolder) -> None:
