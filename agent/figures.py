@@ -92,12 +92,14 @@ def histogram(values: npt.NDArray[np.float64], bins: int = 40) -> str:
 def most_suspicious(pool: Dataset, table: ScoreTable, count: int = 8) -> list[Picture]:
     """Return the most suspicious samples as pictures with their boxes, the doubted box in colour.
 
+    Where no end of the scores is suspicious, these are the highest scores.
     An image that cannot be read any more is left out: the report must not fail because of it.
     """
     images = {image.id: image for image in pool.images}
     pictures: list[Picture] = []
     seen: set[int | str] = set()
-    for row in np.argsort(-table.suspicion(), kind="stable"):
+    worst = table.values if table.suspicious == "none" else table.suspicion()
+    for row in np.argsort(-worst, kind="stable"):
         image = images[table.image_ids[row]]
         if image.id in seen:
             continue

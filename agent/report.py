@@ -48,6 +48,8 @@ class _Chapter:
     source: str
     histogram: str
     pictures: list[Picture]
+    sent_back: str
+    """What came of valid code that was sent back for hardly noticing a planted mistake, if any was."""
     details: list[tuple[str, Difference]]
     """Statistics by name, and what they gain over the control; empty where nothing was measured."""
 
@@ -90,6 +92,8 @@ def write_report(
         },
         stats=stats_of([folder]),
         mended=_mended(lab),
+        trials=sum(1 for _ in lab.journal.events("trial")),
+        unshown=_unshown(summary),
         by_a_person=sum(event["by"] == "person" for event in lab.journal.events("approval")),
         version=version("metricsmith"),
         val=lab.splits.val,
@@ -117,6 +121,15 @@ def _hints(lab: Lab) -> list[tuple[str, str]]:
     ]
 
 
+def _unshown(summary: Summary) -> str:
+    """Which gains on test may be none: their intervals hold zero."""
+    best = summary.test.best
+    ends = {"mAP": best.map_interval_pct, "AR@100": best.ar100_interval_pct} if best else {}
+    return " and ".join(
+        name for name, interval in ends.items() if interval and interval[0] <= 0 <= interval[1]
+    )
+
+
 def _mended(lab: Lab) -> list[tuple[int, str]]:
     """How many images of a training set an annotator mended, by round, as a range over the seeds."""
     found: dict[int, list[int]] = {}
@@ -140,12 +153,20 @@ def _multiplier(folder: RunFolder) -> Multiplier | None:
 def _chapter(lab: Lab, idea: Idea, outcome: Outcome, gained: Gain | None) -> _Chapter:
     table = lab.tables.get(idea.name)
     sources = sorted(lab.folder.metrics.glob(f"{idea.name}-*.py"))
+    sharpened = lab.journal.find("sharpened", round=outcome.round)
+    sent_back = {
+        None: "",
+        True: "Valid code was sent back, for hardly noticing a planted mistake; the second notices more.",
+        False: "Valid code was sent back, for hardly noticing a planted mistake; the second noticed no "
+        "more, and the first was taken.",
+    }[sharpened["better"] if sharpened else None]
     return _Chapter(
         outcome=outcome,
         idea=idea,
         source=sources[0].read_text(encoding="utf-8") if sources else "",
         histogram=histogram(table.values) if table else "",
         pictures=most_suspicious(lab.splits.pool, table) if table else [],
+        sent_back=sent_back,
         details=_details(gained),
     )
 

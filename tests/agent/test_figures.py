@@ -68,6 +68,12 @@ def test_the_worst_images_come_first_with_the_doubted_box_in_colour(pool: Datase
     assert green < red
 
 
+def test_without_a_suspicious_end_the_highest_scores_come_first(pool: Dataset) -> None:
+    table = ScoreTable.of("M", "image", "none", np.array([1.0, 9.0, 2.0, 3.0]), pool)
+    names = [picture.file_name for picture in most_suspicious(pool, table)]
+    assert names == ["1.png", "3.png", "2.png", "0.png"]
+
+
 def test_a_lost_image_is_left_out(pool: Dataset) -> None:
     pool.images[1].path.unlink()
     table = ScoreTable.of("M", "image", "high", np.array([1.0, 9.0, 2.0, 3.0]), pool)

@@ -53,7 +53,12 @@ def test_the_panda_run_replays(tmp_path: Path) -> None:
     folder = replay("panda", tmp_path / "data" / "panda", tmp_path)
     summary = json.loads(folder.summary.read_text())
     assert len(summary["rounds"]) >= 3
-    assert folder.report.exists()
+    page = folder.report.read_text()
+    sharpened = [event["better"] for event in read_events(folder.journal) if event["event"] == "sharpened"]
+    assert page.count("the second notices more") == sharpened.count(True)
+    assert page.count("the first was taken") == sharpened.count(False)
+    ends = [summary["test"]["best"][f"{name}_interval_pct"] for name in ("map", "ar100")]
+    assert ("the interval holds zero" in page) == any(low <= 0 <= high for low, high in ends)
 
 
 @pytest.mark.slow
