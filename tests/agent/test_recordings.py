@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from metricsmith.agent import runs
-from metricsmith.agent.accepted import MetricCard, read_metric
+from metricsmith.agent.accepted import MetricCard, card_of, read_metric
 from metricsmith.agent.journal import read_events
 from metricsmith.agent.run_folder import RunFolder
 from metricsmith.agent.transcript import Transcript
@@ -53,6 +53,8 @@ def test_the_panda_run_replays(tmp_path: Path) -> None:
     folder = replay("panda", tmp_path / "data" / "panda", tmp_path)
     summary = json.loads(folder.summary.read_text())
     assert len(summary["rounds"]) >= 3
+    shipped = {card for file in METRICS if (card := card_of(file)) and card.run == "panda"}
+    assert {card_of(file) for file in folder.metrics.glob("*.py")} - {None} == shipped
     page = folder.report.read_text()
     sharpened = [event["better"] for event in read_events(folder.journal) if event["event"] == "sharpened"]
     assert page.count("the second notices more") == sharpened.count(True)
@@ -115,5 +117,6 @@ def test_an_accepted_metric_was_kept_by_a_recorded_run(file: Path) -> None:
     judged = [event for event in events if event["event"] == "judged" and event["round"] == card.round]
     assert [event["verdict"] for event in judged] == ["kept"]
     assert card.name in earned_by(judged[0]["metric"])
-    approved = [event["source"] for event in events if event["event"] == "approval"]
-    assert card.sha256 in approved
+    written = next(e["round"] for e in events if e["event"] == "idea" and e["idea"]["name"] == card.name)
+    approved = [e["source"] for e in events if e["event"] == "approval" and e["round"] == written]
+    assert approved == [card.sha256]
