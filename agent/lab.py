@@ -312,18 +312,22 @@ class Lab:
             spare = [seed for seed in self.seeds if seed not in seeds and is_new(seed)]
             ahead = [*new, *spare[: -len(new) % cores()]]
             self.prepare()
+            names, held_out = self.splits.pool.class_names, self._held_out(split).images
             what = f"{f'round {number}' if number else arm}, {split}"
             train_ahead(
                 self.detector,
-                [Job(curation(seed).images, self.splits.pool.class_names, seed) for seed in ahead],
+                [Job(curation(seed).images, names, seed, held_out) for seed in ahead],
                 lambda step, done, total: self.progress(f"{what}: {step}", done, total),
             )
         return [self._trial(number, arm, split, seed, curation(seed)) for seed in seeds]
 
+    def _held_out(self, split: Split) -> Dataset:
+        return self.splits.val if split == "val" else self.splits.test
+
     def _trial(self, number: int, arm: str, split: Split, seed: int, curation: Curation) -> Trial:
         def compute() -> dict[str, Any]:
             self.prepare()
-            held_out = self.splits.val if split == "val" else self.splits.test
+            held_out = self._held_out(split)
             what = f"{f'round {number}' if number else arm}, seed {seed}, {split}"
             trial, detections = run_trial(
                 self.detector,

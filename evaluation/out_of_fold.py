@@ -74,7 +74,7 @@ def held_out(
         if train_images is not None and train_images < len(train):
             drawn = set(control_draw([image.id for image in train], train_images, seed))
             train = [image for image in train if image.id in drawn]
-        jobs.append(Job(train, dataset.class_names, seed))
+        jobs.append(Job(train, dataset.class_names, seed, members[number]))
     train_ahead(detector, jobs, progress)
     for number, (fold, job) in enumerate(zip(members, jobs, strict=True)):
         progress("predicting out of fold", number, folds)

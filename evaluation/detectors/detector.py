@@ -43,6 +43,8 @@ class Job(NamedTuple):
     images: Sequence[Image]
     class_names: Sequence[str]
     seed: int
+    to_predict: Sequence[Image] = ()
+    """What the trained detector will be asked for, if that is known."""
 
 
 class Detector(Protocol):
@@ -70,11 +72,11 @@ class TrainsAhead(Protocol):
     """A detector that trains several times at once faster than one after the other."""
 
     def train_ahead(self, jobs: Sequence[Job], progress: Progress = silent) -> None:
-        """Do these trainings, so that `train` finds them done."""
+        """Do these trainings and predictions, so that `train` and `predict` find them done."""
         ...
 
 
 def train_ahead(detector: Detector, jobs: Sequence[Job], progress: Progress = silent) -> None:
-    """Have a detector do these trainings at once if it can; others do each when it is asked for."""
+    """Have a detector do this work at once if it can; others do each training when it is asked for."""
     if isinstance(detector, TrainsAhead):
         detector.train_ahead(jobs, progress)

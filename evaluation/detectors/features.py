@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -68,7 +69,7 @@ class FeatureStore:
 
         DataError: a file cannot be read, or is not as large as the data set says.
         """
-        missing = [image for image in images if not self._is_stored(image)]
+        missing = self.missing(images)
         for done, image in enumerate(missing):
             progress("computing features", done, len(missing))
             write_atomic(self._file(image), self._compute_one(image))
@@ -76,12 +77,16 @@ class FeatureStore:
             progress("computing features", len(missing), len(missing))
         return len(missing)
 
+    def missing(self, images: Sequence[Image]) -> list[Image]:
+        """Return the images whose features are not stored. DataError: a file cannot be read."""
+        return [image for image in images if not self._is_stored(image)]
+
     def load(self, image: Image, *, mirrored: bool = False) -> Levels:
         """Return the features of one image or of its mirror image, memory-mapped and read-only.
 
         The image must have gone through `compute`.
         """
-        flat = np.load(self._file(image), mmap_mode="r")
+        flat = _mapped(self._file(image), self._length(image))
         half = len(flat) // 2
         flat = flat[half:] if mirrored else flat[:half]
         levels, start = [], 0
@@ -116,10 +121,13 @@ class FeatureStore:
         ]
 
     def _is_stored(self, image: Image) -> bool:
-        # A file of another size was stored under another width and height of the same picture.
+        # A file of another length was stored under another width and height of the same picture.
         file = self._file(image)
-        size = 2 * sum(int(np.prod(shape)) for shape in self._shapes(image))
-        return file.exists() and np.load(file, mmap_mode="r").shape == (size,)
+        return file.exists() and np.load(file, mmap_mode="r").shape == (self._length(image),)
+
+    def _length(self, image: Image) -> int:
+        """How many numbers the image and its mirror image have."""
+        return 2 * sum(int(np.prod(shape)) for shape in self._shapes(image))
 
     def _file(self, image: Image) -> Path:
         digest = self.digest(image)
@@ -154,6 +162,14 @@ class FeatureStore:
         buffer = io.BytesIO()
         np.save(buffer, flat)
         return buffer.getvalue()
+
+
+@lru_cache(maxsize=1024)
+def _mapped(file: Path, length: int) -> npt.NDArray[np.float16]:
+    """The features in a file of this length, kept open: training reads each many times."""
+    flat = np.load(file, mmap_mode="r")
+    assert flat.shape == (length,)
+    return np.asarray(flat)
 
 
 def load_backbone(*, fold: bool) -> nn.Module:

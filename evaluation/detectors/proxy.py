@@ -30,7 +30,7 @@ from .features import CHANNELS, STRIDES, FeatureStore, Levels
 from .network import Network
 from .proxy_settings import ProxySettings
 from .stock import Stock
-from .team import cores, train_together
+from .team import cores, prepare_together, train_together
 from .threads import one_thread
 
 __all__ = ["ProxyDetector"]
@@ -39,6 +39,8 @@ _CELL = STRIDES[-1]
 """Windows start at multiples of the widest stride, so that all levels can be cut alike."""
 _AROUND_A_BOX = 0.8
 """The share of windows that are placed around a box, where the image has one."""
+_MANY = 64
+"""Images whose features are worth starting processes for, which takes seconds."""
 _WEIGHT_DECAY = 1e-4
 _GRADIENT_NORM = 10.0
 
@@ -55,27 +57,32 @@ class ProxyDetector:
         *,
         train_anew: bool = False,
     ) -> None:
-        """Keep features and trained networks under `cache`, which runs and processes may share.
+        """Keep features, trained networks and predictions under `cache`, which runs and processes may share.
 
-        `train_anew`: train again what was trained before, for those who measure the time.
+        `train_anew`: train and predict again what was computed before, for those who measure the time.
         """
         self._cache = cache
         self._settings = settings
         self._features = FeatureStore(cache, settings.image_size)
         self._stock = None if train_anew else Stock(cache / "proxy-trained")
+        self._predicted = None if train_anew else Stock(cache / "proxy-predicted")
 
     def prepare(self, images: Sequence[Image], progress: Progress = silent) -> None:
-        """Compute the features that are not cached. DataError: an image cannot be read."""
+        """Compute the features that are not cached, on all cores if they are many.
+
+        DataError: an image cannot be read.
+        """
+        if cores() > 1 and len(missing := self._features.missing(images)) >= _MANY:
+            prepare_together(self._cache, self._settings, missing, progress)
         self._features.compute(images, progress)
 
     def train_ahead(self, jobs: Sequence[Job], progress: Progress = silent) -> None:
-        """Do those of these trainings that are not in the cache, one a core; `train` finds them there."""
-        stock = self._stock
-        if stock is None or cores() < 2:
+        """Do what of these jobs is not in the cache, one a core; `train` and `predict` find it there."""
+        if cores() < 2:
             return
-        new = [job for job in jobs if job.images and job.class_names and not stock.has(*self._key(job))]
+        new = [job for job in jobs if job.images and job.class_names and not self._is_done(job)]
         if len(new) > 1:
-            self.prepare([image for job in new for image in job.images], progress)
+            self.prepare([image for job in new for image in (*job.images, *job.to_predict)], progress)
             train_together(self._cache, self._settings, new, progress)
 
     @one_thread()
@@ -94,8 +101,8 @@ class ProxyDetector:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = Network(settings.channels, len(class_names)).to(memory_format=torch.channels_last)
-        trained = _TrainedProxy(network, self._features, settings.batch)
         key = self._key(Job(images, class_names, seed))
+        trained = _TrainedProxy(network, self._features, settings.batch, self._predicted, key)
         if self._stock is not None and (state := self._stock.get(*key)) is not None:
             network.load_state_dict(state)
             network.eval()
@@ -123,6 +130,15 @@ class ProxyDetector:
             self._stock.put(network.state_dict(), *key)
         return trained
 
+    def _is_done(self, job: Job) -> bool:
+        """Whether the cache has all of it; without a cache, nothing is worth doing ahead."""
+        if self._stock is None or self._predicted is None:
+            return True
+        key = self._key(job)
+        return self._stock.has(*key) and (
+            not job.to_predict or self._predicted.has(key, [_picture(image, self._features) for image in job.to_predict])
+        )
+
     def _key(self, job: Job) -> tuple[object, ...]:
         """All that the trained network depends on."""
         images = [self._identity(image) for image in job.images]
@@ -131,19 +147,43 @@ class ProxyDetector:
     def _identity(self, image: Image) -> tuple[object, ...]:
         """All that training takes from an image."""
         boxes = [(box.label, box.xywh, box.crowd) for box in image.boxes]
-        return self._features.digest(image), image.width, image.height, boxes
+        return *_picture(image, self._features), boxes
 
 
 class _TrainedProxy:
-    def __init__(self, network: Network, features: FeatureStore, batch: int) -> None:
+    def __init__(
+        self,
+        network: Network,
+        features: FeatureStore,
+        batch: int,
+        predicted: Stock | None,
+        key: tuple[object, ...],
+    ) -> None:
+        """`key`: all that the network depends on, under which `predicted` has what it predicts."""
         self._network = network
         self._features = features
         self._batch = batch
+        self._predicted = predicted
+        self._key = key
 
     @one_thread()
     def predict(self, images: Sequence[Image], progress: Progress = silent) -> list[Predictions]:
-        """Return at most 100 predictions for each image, in pixels of the image file."""
+        """Return at most 100 predictions for each image, in pixels of the image file.
+
+        What it predicted before, for the same images together, is taken from the cache.
+        """
         self._features.compute(images, progress)
+        if self._predicted is None or not images:
+            return self._predict(images, progress)
+        key = self._key, [_picture(image, self._features) for image in images]
+        if (known := self._predicted.get(*key)) is None:
+            found = self._predict(images, progress)
+            self._predicted.put(_as_tensors(found), *key)
+            return found
+        progress("predicting", len(images), len(images))
+        return _as_predictions(known)
+
+    def _predict(self, images: Sequence[Image], progress: Progress) -> list[Predictions]:
         sizes = [self._features.input_size(image) for image in images]
         # Images of one shape go together: padding would change what the pyramid sees at the edges.
         order = sorted(range(len(images)), key=lambda position: sizes[position])
@@ -184,6 +224,27 @@ class _TrainedProxy:
                 losses[usable] = own.numpy()
             found.append(losses)
         return found
+
+
+def _picture(image: Image, features: FeatureStore) -> tuple[str, int, int]:
+    """All that a prediction takes from an image."""
+    return features.digest(image), image.width, image.height
+
+
+def _as_tensors(predictions: Sequence[Predictions]) -> dict[str, Tensor]:
+    """The predictions of all images one after the other, and how many each has."""
+    return {
+        "counts": torch.tensor([len(found.scores) for found in predictions], dtype=torch.int64),
+        "boxes": torch.cat([torch.from_numpy(found.boxes) for found in predictions]),
+        "labels": torch.cat([torch.from_numpy(found.labels) for found in predictions]),
+        "scores": torch.cat([torch.from_numpy(found.scores) for found in predictions]),
+    }
+
+
+def _as_predictions(tensors: dict[str, Tensor]) -> list[Predictions]:
+    """What `_as_tensors` was given."""
+    parts = (tensors[name].split(tensors["counts"].tolist()) for name in ("boxes", "labels", "scores"))
+    return [Predictions(*(part.numpy() for part in one)) for one in zip(*parts, strict=True)]
 
 
 def _windows(

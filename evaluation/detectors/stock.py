@@ -1,7 +1,7 @@
-"""Trained networks on disk, so that a training that was done once is not done again by another run.
+"""Trained networks and predictions on disk, so that what was computed once is not computed again by another run.
 
-Training is deterministic: what lies here is bit for bit what training would give. The key must therefore name
-everything that training depends on. This module trains nothing.
+Both are deterministic: what lies here is bit for bit what computing would give. The key must therefore name
+everything that it depends on. This module computes nothing.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from ..files import write_atomic
 __all__ = ["Stock"]
 
 _PROGRAM = ("1", torch.__version__, torchvision.__version__, torch.backends.cpu.get_cpu_capability())
-"""What training depends on besides its arguments; count the first up when the recipe changes."""
+"""What they depend on besides their arguments; count the first up when the recipe changes."""
 
 
 class Stock:
-    """State dicts by key in one folder; several processes may share it."""
+    """Tensors by name for each key, in one folder; several processes may share it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def get(self, *key: object) -> dict[str, Tensor] | None:
-        """Return the state of this key; None where there is none, or where the file is damaged."""
+        """Return what was put under this key; None where there is none, or where the file is damaged."""
         try:
             state = torch.load(self._file(key), weights_only=True)
         except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError):
@@ -42,7 +42,7 @@ class Stock:
         return self._file(key).exists()
 
     def put(self, state: dict[str, Tensor], *key: object) -> None:
-        """Keep the state under this key."""
+        """Keep this under this key."""
         buffer = io.BytesIO()
         torch.save(state, buffer)
         write_atomic(self._file(key), buffer.getvalue())

@@ -1,9 +1,9 @@
-"""Trains several proxy networks at once, one a process, into the stock that all processes share.
+"""Does several things at once for the proxy detector, one a process, into the cache that all processes share.
 
-A proxy trains with one thread, so that its bits do not depend on the machine; several trainings side by side
-are what uses the other cores. A worker takes pickled jobs from its standard input and tells its steps on its
-standard output (see `trainer`). Both are pipes, so that no worker outlives the process that asked, busy or
-idle.
+A proxy computes with one thread, so that its bits do not depend on the machine; several trainings side by
+side are what uses the other cores. A worker takes pickled tasks from its standard input and tells its steps
+on its standard output (see `trainer`). Both are pipes, so that no worker outlives the process that asked,
+busy or idle.
 """
 
 from __future__ import annotations
@@ -21,13 +21,19 @@ from threading import Thread
 from typing import BinaryIO, cast
 
 from ..progress import Progress, silent
+from ..dataset import Image
 from .detector import Job
 from .proxy_settings import ProxySettings
 
-__all__ = ["cores", "train_together"]
+__all__ = ["Task", "cores", "prepare_together", "train_together"]
+
+Task = Job | list[Image]
+"""A training with its predictions, or images whose features are wanted."""
 
 _MOST = 8
 """Workers at most: each holds a torch of its own, some 500 MB."""
+_CHUNK = 16
+"""Images of one task."""
 
 
 def cores() -> int:
@@ -41,22 +47,39 @@ def cores() -> int:
 def train_together(
     cache: Path, settings: ProxySettings, jobs: Sequence[Job], progress: Progress = silent
 ) -> None:
-    """Train all jobs, as many at once as there are cores; the networks are in the stock of `cache` after it.
+    """Train and predict all jobs, as many at once as there are cores; `cache` has what comes of it.
 
-    A job that fails is left out: whoever trains it again is told why. The workers stay, idle, for the next
-    call of this process: to start one takes seconds.
+    A job that fails is left out: whoever trains it again is told why.
     """
-    waiting: SimpleQueue[Job] = SimpleQueue()
-    for job in jobs:
-        waiting.put(job)
+    what = f"training {len(jobs)} networks at once"
+    _work((cache, settings), jobs, what, len(jobs) * settings.steps, progress)
+
+
+def prepare_together(
+    cache: Path, settings: ProxySettings, images: Sequence[Image], progress: Progress = silent
+) -> None:
+    """Compute the features of all images, as many at once as there are cores; `cache` has them after it.
+
+    After an image that fails some are left out: whoever computes them again is told why.
+    """
+    chunks = [list(images[start : start + _CHUNK]) for start in range(0, len(images), _CHUNK)]
+    _work((cache, settings), chunks, "computing features", len(images), progress)
+
+
+def _work(
+    detector: tuple[Path, ProxySettings], tasks: Sequence[Task], what: str, total: int, progress: Progress
+) -> None:
+    """Do all tasks, `total` steps. The workers stay, idle, for the next ones: to start one takes seconds."""
+    waiting: SimpleQueue[Task] = SimpleQueue()
+    for task in tasks:
+        waiting.put(task)
     told: SimpleQueue[int | None] = SimpleQueue()
     """Steps done since a worker last told, None when it stops."""
-    workers = [_idle.pop() if _idle else _start() for _ in range(min(cores(), len(jobs), _MOST))]
+    workers = [_idle.pop() if _idle else _start() for _ in range(min(cores(), len(tasks), _MOST))]
     try:
         for worker in workers:
-            Thread(target=_feed, args=(worker, (cache, settings), waiting, told), daemon=True).start()
+            Thread(target=_feed, args=(worker, detector, waiting, told), daemon=True).start()
         done, running = 0, len(workers)
-        what, total = f"training {len(jobs)} networks at once", len(jobs) * settings.steps
         while running:
             progress(what, done, total)
             steps = told.get()
@@ -97,10 +120,10 @@ def _end(workers: list[subprocess.Popen[bytes]] = _idle) -> None:
 def _feed(
     worker: subprocess.Popen[bytes],
     detector: tuple[Path, ProxySettings],
-    waiting: SimpleQueue[Job],
+    waiting: SimpleQueue[Task],
     told: SimpleQueue[int | None],
 ) -> None:
-    """Give one worker jobs until none is left, and pass on what it tells."""
+    """Give one worker tasks until none is left, and pass on what it tells."""
     asked, answers = cast("BinaryIO", worker.stdin), cast("BinaryIO", worker.stdout)
     with suppress(Empty, OSError, ValueError):  # nothing is left, or the worker was ended
         while True:
