@@ -113,9 +113,10 @@ class Author:
                 return {name: known[name] for name in ("mode", "idea", "passed_over")}
             found = choose([idea.within(self.mend) for idea in ideas.ideas], mode, tried, scored)
             if found.idea is None:
-                reasons = tuple(f"{name}: {reason}" for name, reason in found.passed_over)
+                reasons = tuple(f"{name}: {reason}" for name, reason in (*ideas.unfit, *found.passed_over))
                 raise ReplyError("no-new-idea", "None of these ideas can be tried. Give new ones.", reasons)
-            return {"mode": mode, "idea": found.idea.model_dump(), "passed_over": found.passed_over}
+            passed_over = (*ideas.unfit, *found.passed_over)
+            return {"mode": mode, "idea": found.idea.model_dump(), "passed_over": passed_over}
 
         proposed, chosen = self._ask("brainstorm", number, prompt, Ideas, pick, pictures)
         self.journal.record("proposed", round=number, ideas=[idea.model_dump() for idea in proposed.ideas])

@@ -6,30 +6,37 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from metricsmith.evaluation.curation import Step
+from metricsmith.evaluation.curation import DRAWS, Step
 from metricsmith.evaluation.scores import ScoreTable
 from metricsmith.evaluation.trials import Gain, Trial, gain, is_hopeless, judge
 
 from .ideas import Idea
 from .lab import Lab
 
-__all__ = ["Champion", "Contest", "Rival", "contest", "mended", "steps_of"]
+__all__ = ["BEAT_RANDOM", "Champion", "Contest", "Rival", "contest", "mended", "steps_of"]
 
 Rival = Literal["control", "random_relabel", "best", "best_random_relabel"]
 Verdict = Literal["kept", "beaten", "dropped", "inconclusive"]
+BEAT_RANDOM: frozenset[Verdict] = frozenset({"kept", "beaten"})
+"""The verdicts of curations that beat the random samples."""
 
 
 @dataclass(frozen=True)
 class Champion:
-    """The best curation so far."""
+    """The best curation so far, or one that beat the random samples as it did."""
 
     round: int
     steps: tuple[Step, ...]
 
 
 def steps_of(idea: Idea, table: ScoreTable, best: Champion | None) -> tuple[Step, ...]:
-    """Return the curation that an idea makes of its scores: alone, or on top of the best so far."""
+    """Return the curation that an idea makes of its scores: alone, or on top of the best so far.
+
+    A training set is drawn once: a new draw takes the place of the best's.
+    """
     below = best.steps if best and idea.on_best else ()
+    if idea.strategy.kind in DRAWS:
+        below = tuple(step for step in below if step.strategy.kind not in DRAWS)
     return (*below, Step(table, idea.strategy))
 
 
@@ -50,7 +57,7 @@ def contest(lab: Lab, number: int, steps: Sequence[Step], best: Champion | None)
     curation so far must be beaten in the mean and in more than half of the seeds: the two share most of their
     images, so that few trials could tell them apart by more. Where it has fewer images relabelled, it must be
     beaten, too, with as many, the rest of them chosen at random: else any labels bought on top of it would
-    pass for a good metric.
+    pass for a good metric. That one is trained only where the verdict hangs on it.
     """
     fraction = mended(steps)
     for seeds in lab.heats:
@@ -64,11 +71,15 @@ def contest(lab: Lab, number: int, steps: Sequence[Step], best: Champion | None)
     verdict: Verdict = judge(*gains.values())
     if best is not None:
         before: dict[Rival, list[Trial]] = {"best": lab.curated(best.round, best.steps, "val", seeds)}
-        if verdict == "kept" and mended(best.steps) < fraction:
-            before["best_random_relabel"] = lab.random_relabel(fraction, "val", seeds, best.round, best.steps)
-        than = {name: gain(curated, trials) for name, trials in before.items()}
-        if verdict == "kept" and not all(map(_is_better, than.values())):
+        than = {"best": gain(curated, before["best"])}
+        if verdict == "kept" and not _is_better(than["best"]):
             verdict = "beaten"
+        if verdict == "kept" and mended(best.steps) < fraction:
+            rival = lab.random_relabel(fraction, "val", seeds, best.round, best.steps)
+            before["best_random_relabel"] = rival
+            than["best_random_relabel"] = gain(curated, rival)
+            if not _is_better(than["best_random_relabel"]):
+                verdict = "beaten"
         rivals, gains = rivals | before, gains | than
     return Contest(curated, rivals, gains, verdict)
 

@@ -22,7 +22,7 @@ from metricsmith.evaluation.split_folders import DataSets
 from metricsmith.evaluation.writers import write_coco
 from metricsmith.sandbox.errors import RunError
 
-from .contest import Champion, steps_of
+from .contest import BEAT_RANDOM, Champion, steps_of
 from .ideas import Idea
 from .journal import Event, read_events
 from .run_folder import RunFolder
@@ -65,7 +65,8 @@ def export(folder: RunFolder, summary: Summary, data: DataSets, out: Path) -> Ex
         raise RunError(
             f"{folder.path}: the pool is not the one of this run: images or labels have changed since"
         )
-    best = champion(events, read_scores(folder.scores) if summary.test.best else {})
+    recommended = summary.test.best
+    best = champion(events, read_scores(folder.scores), recommended.round) if recommended else None
     steps = best.steps if best else ()
     curation = compose(pool, steps, budget=summary.budget, seed=seed, reference=data.reference)
     number, arm = (best.round, "curated") if best else (0, "control")
@@ -115,17 +116,23 @@ def _numbered(images: Sequence[Image]) -> tuple[Image, ...]:
     )
 
 
-def champion(events: Sequence[Event], tables: dict[str, ScoreTable]) -> Champion | None:
-    """Return the best curation of a run from its journal and its scores; None where nothing was kept."""
+def champion(events: Sequence[Event], tables: dict[str, ScoreTable], number: int) -> Champion:
+    """Return the curation of round `number` from a run's journal and its scores.
+
+    RunError: the journal says nothing of such a curation.
+    """
     best: Champion | None = None
     ideas: dict[int, Idea] = {}
     for event in events:
         if event["event"] == "idea":
             ideas[event["round"]] = Idea.model_validate(event["idea"])
-        elif event["event"] == "judged" and event["verdict"] == "kept":
+        elif event["event"] == "judged" and event["verdict"] in BEAT_RANDOM:
             idea = ideas[event["round"]]
-            best = Champion(event["round"], steps_of(idea, tables[idea.name], best))
-    return best
+            own = Champion(event["round"], steps_of(idea, tables[idea.name], best))
+            if own.round == number:
+                return own
+            best = own if event["verdict"] == "kept" else best
+    raise RunError(f"the journal does not tell how round {number} was curated; it was changed by hand")
 
 
 def _suspects(names: dict[int | str, str], doubts: Sequence[ScoreTable], curation: Curation) -> str:

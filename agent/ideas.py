@@ -8,7 +8,15 @@ from __future__ import annotations
 import hashlib
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from metricsmith.evaluation.curation import DRAWS, Strategy
 from metricsmith.evaluation.planted import Mistake
@@ -98,6 +106,27 @@ class Ideas(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     ideas: tuple[Idea, ...]
+    unfit: tuple[tuple[str, str], ...] = ()
+    """The names of ideas that do not fit what was asked for, and why; the others can be tried."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sorts_out_the_unfit(cls, data: Any) -> Any:
+        """Where at least one idea fits; where none does, the answer is refused with every reason."""
+        if not isinstance(data, dict) or not isinstance(data.get("ideas"), list):
+            return data
+        fit: list[Idea] = []
+        unfit: list[tuple[str, str]] = []
+        for number, one in enumerate(data["ideas"], 1):
+            try:
+                fit.append(Idea.model_validate(one))
+            except ValidationError as error:
+                name = one.get("name") if isinstance(one, dict) else None
+                first = error.errors(include_url=False)[0]
+                place = ".".join(map(str, first["loc"]))
+                reason = f"{place}: {first['msg']}" if place else first["msg"]
+                unfit.append((name[:60] if isinstance(name, str) else f"idea {number}", reason))
+        return {"ideas": fit, "unfit": unfit} if fit else data
 
     @field_validator("ideas")
     @classmethod

@@ -238,7 +238,7 @@ class Lab:
 
         return self._arm(number, f"random relabel {fraction:g}", split, seeds, curation)
 
-    def oracle(self, split: Split = "test") -> list[Trial] | None:
+    def oracle(self, split: Split, seeds: range) -> list[Trial] | None:
         """Return the trials on random samples of the pool's unharmed images; None without a ledger.
 
         None, too, where there are fewer of them than the budget.
@@ -247,11 +247,11 @@ class Lab:
             return None
         pool = self.splits.pool
         ids = [image.id for image in pool.images]
-        sound = {seed: oracle_draw(ids, self.budget, seed, self.harmed) for seed in self.seeds}
+        sound = {seed: oracle_draw(ids, self.budget, seed, self.harmed) for seed in seeds}
         if None in sound.values():
             return None
         return self._arm(
-            0, "oracle", split, self.seeds, lambda seed: Curation(pool.subset(sound[seed] or ()).images)
+            0, "oracle", split, seeds, lambda seed: Curation(pool.subset(sound[seed] or ()).images)
         )
 
     def curated(self, number: int, steps: Sequence[Step], split: Split, seeds: range) -> list[Trial]:

@@ -19,7 +19,8 @@ from metricsmith.sandbox import Failure
 from .accepted import MetricCard, accept, card_of
 from .approval import Approver, Decision
 from .author import Author, Candidate
-from .contest import Champion, contest, steps_of
+from .confirmation import Finalist, confirm
+from .contest import BEAT_RANDOM, Champion, contest, steps_of
 from .ideas import Idea
 from .lab import REDUNDANT, Lab, numbers
 from .outcome import Outcome, Verdict, Versus
@@ -53,9 +54,11 @@ class Engineer:
     """The code that scored the pool, by the metric's name."""
     best: Champion | None = None
     """The best curation so far: the next one must beat it, or build on it."""
+    entrants: list[Champion] = field(default_factory=list)
+    """Every curation that beat the random samples."""
 
     def run(self) -> Summary:
-        """Play all rounds, as far as the allowance reaches, then look at test once."""
+        """Play all rounds, as far as the allowance reaches, confirm the best, then look at test once."""
         self.lab.control()
         self.given = self.lab.given()
         stopped = ""
@@ -64,7 +67,17 @@ class Engineer:
                 break
             self.play(number)
             self.show(self.outcomes)
-        return conclude(self.lab, self.outcomes, self.best, stopped)
+        champion, finalists = self.confirm()
+        return conclude(self.lab, self.outcomes, champion, finalists, stopped)
+
+    def confirm(self) -> tuple[Champion | None, list[Finalist]]:
+        """Choose what the run recommends: the best curation so far, or what fresh seeds say is better."""
+        if self.best is None or not self.lab.settings.confirm:
+            return self.best, []
+        champion, finalists = confirm(self.lab, self.entrants)
+        if champion is not None:
+            self._accept(self.ideas[champion.round - 1], self.outcomes[champion.round - 1])
+        return champion, finalists
 
     def play(self, number: int) -> None:
         """Play one round."""
@@ -148,8 +161,10 @@ class Engineer:
             curated=numbers(found.curated),
             **{name: Versus.of(gained, numbers(found.rivals[name])) for name, gained in found.gains.items()},
         )
+        if outcome.verdict in BEAT_RANDOM:
+            self.entrants.append(Champion(number, steps))
         if outcome.verdict == "kept":
-            self.best = Champion(number, steps)
+            self.best = self.entrants[-1]
             self._accept(idea, outcome)
         return outcome, {**told(outcome), "rows": len(table.values), "scores": spread(table)}
 

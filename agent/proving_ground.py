@@ -15,7 +15,7 @@ from metricsmith.evaluation.dataset import Dataset
 from metricsmith.evaluation.planted import Field, Noticed
 from metricsmith.evaluation.progress import Progress, silent
 from metricsmith.evaluation.promises import blind, weak
-from metricsmith.evaluation.samples import sample_ids, samples
+from metricsmith.evaluation.samples import sample_runs, samples
 from metricsmith.sandbox import Check, Failure, Limits, Predictions, Sample, check
 
 from .ideas import Idea
@@ -51,8 +51,8 @@ class ProvingGround:
 
     @cached_property
     def images(self) -> Dataset:
-        """The images that metrics are tried on."""
-        return self.pool.subset(sample_ids(self.pool, seed=self.seed))
+        """The images that metrics are tried on: runs of frames, since a metric may look at whole videos."""
+        return self.pool.subset(sample_runs(self.pool, seed=self.seed))
 
     @cached_property
     def samples(self) -> list[Sample]:

@@ -10,7 +10,7 @@ from rich.table import Table
 from .outcome import Numbers, Outcome
 from .summary import Summary
 
-__all__ = ["final_table", "round_table"]
+__all__ = ["confirmation_table", "final_table", "round_table"]
 
 _COLOURS = {"kept": "green", "dropped": "red", "inconclusive": "yellow", "beaten": "cyan"}
 
@@ -64,10 +64,36 @@ def round_table(outcomes: Sequence[Outcome], control: Numbers, seeds: int) -> Ta
     return table
 
 
+def confirmation_table(summary: Summary) -> Table:
+    """Return the table of the best curations, tried again with fresh seeds; it fits into 80 columns."""
+    fresh = summary.test.seeds - summary.seeds
+    table = Table(
+        box=box.SIMPLE_HEAD, padding=0, title=f"Confirmation (val, mAP; {fresh} seeds that no round has seen)"
+    )
+    table.add_column("#", justify="right")
+    table.add_column("metric, strategy", overflow="fold", min_width=18)
+    for heading in (f"{summary.seeds} seeds", f"{fresh} fresh", "all", "gain"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for finalist in summary.confirmation:
+        row = summary.rounds[finalist.round - 1]
+        table.add_row(
+            str(finalist.round),
+            f"{row.metric}\n[dim]{row.strategy}[/]",
+            f"{finalist.map_before:.3f}",
+            f"{finalist.map_fresh:.3f}",
+            f"{finalist.map:.3f}",
+            _gain(finalist.control.map_pct),
+            f"[{_COLOURS[finalist.verdict]}]{finalist.verdict}[/]",
+        )
+    return table
+
+
 def final_table(summary: Summary) -> Table:
     """Return the table of the test split, looked at once."""
     table = Table(
-        box=box.SIMPLE_HEAD, title=f"Test ({summary.budget} training images, mean of {summary.seeds} seeds)"
+        box=box.SIMPLE_HEAD,
+        title=f"Test ({summary.budget} training images, mean of {summary.test.seeds} seeds)",
     )
     table.add_column("training set")
     for heading in ("mAP", "gain", "AR@100", "gain"):

@@ -31,7 +31,7 @@ from .models.replay_model import Replay
 from .multiplier import data_multiplier
 from .outcome import Outcome
 from .report import write_report
-from .round_log import final_table, round_table
+from .round_log import confirmation_table, final_table, round_table
 from .run_folder import RunFolder
 from .settings import Settings
 from .summary import Summary, read_summary
@@ -190,6 +190,8 @@ def _carry_through(
         write_report(folder, lab, engineer, summary)
     if summary.stopped:
         console.print(f"Stopped after {len(summary.rounds)} rounds: {summary.stopped}.", highlight=False)
+    if summary.confirmation:
+        console.print(confirmation_table(summary))
     console.print(final_table(summary))
     if summary.test.best is None:
         console.print("Nothing beat the random sample on val: train on the random sample.")
@@ -227,8 +229,8 @@ def _lab(folder: RunFolder, settings: Settings, data: DataSets, journal: Journal
         **settings.model_dump(
             mode="json",
             include={
-                *("rounds", "budget", "seeds", "first_seeds", "seed", "mend", "detector"),
-                *("ideas", "tries", "distil", "hints", "about"),
+                *("rounds", "budget", "seeds", "first_seeds", "confirm", "finalists", "seed", "mend"),
+                *("detector", "ideas", "tries", "distil", "hints", "about"),
             },
         ),
     )

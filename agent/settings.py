@@ -46,6 +46,10 @@ class Settings(BaseModel):
     """How many trials stand behind each number, but for curations that were dropped early."""
     first_seeds: int = Field(default=3, ge=1, le=100)
     """After how many trials a curation that gains nothing is dropped."""
+    confirm: int = Field(default=4, ge=0, le=100)
+    """With how many fresh seeds the best curations are tried again before test; 0: they are not."""
+    finalists: int = Field(default=3, ge=1, le=100)
+    """How many of the best curations are tried again."""
     mend: float = Field(default=0.4, gt=0, lt=1)
     """How many images of a training set an annotator mends at most, as a share."""
     seed: int = Field(default=0, ge=0)
@@ -79,5 +83,10 @@ class Settings(BaseModel):
 
     @property
     def trial_seeds(self) -> range:
-        """The seeds behind each number."""
+        """The seeds behind each number of a round."""
         return range(self.seed, self.seed + self.seeds)
+
+    @property
+    def all_seeds(self) -> range:
+        """The same, and the fresh ones of the confirmation."""
+        return range(self.seed, self.seed + self.seeds + self.confirm)

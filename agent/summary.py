@@ -10,6 +10,7 @@ from metricsmith.evaluation.files import write_atomic
 from metricsmith.evaluation.trials import gain
 from metricsmith.sandbox.errors import RunError
 
+from .confirmation import Finalist
 from .contest import Champion, mended
 from .lab import Lab, numbers
 from .outcome import Numbers, Outcome
@@ -80,6 +81,8 @@ class TestScores(_Frozen):
 
     __test__ = False  # not a test class, whatever pytest makes of the name
 
+    seeds: int
+    """Those of the rounds, and the fresh ones of the confirmation where there was one."""
     control: Score
     best: Best | None
     random_relabel: Score | None = None
@@ -100,24 +103,33 @@ class Summary(_Frozen):
     control: Score
     rounds: tuple[RoundSummary, ...]
     average_gain: AverageGain
+    confirmation: tuple[Finalist, ...] = ()
+    """The best curations on val, tried again with fresh seeds, the best first."""
     test: TestScores
     stopped: str = ""
     """Why fewer rounds were played than asked for; empty where all were."""
 
 
-def conclude(lab: Lab, outcomes: Sequence[Outcome], champion: Champion | None, stopped: str = "") -> Summary:
+def conclude(
+    lab: Lab,
+    outcomes: Sequence[Outcome],
+    champion: Champion | None,
+    finalists: Sequence[Finalist],
+    stopped: str,
+) -> Summary:
     """Evaluate the control and the best curation on test, write `summary.json` and return it.
 
     The guard: without a champion nothing beat the control on val, and nothing is recommended.
     """
-    control = lab.control("test")
-    oracle = lab.oracle("test")
+    seeds = lab.settings.all_seeds if finalists else lab.seeds
+    control = lab.control("test", seeds)
+    oracle = lab.oracle("test", seeds)
     best = random_relabel = None
     if champion is not None:
         winner = outcomes[champion.round - 1]
-        trials = lab.curated(champion.round, champion.steps, "test", lab.seeds)
+        trials = lab.curated(champion.round, champion.steps, "test", seeds)
         if fraction := mended(champion.steps):
-            random_relabel = lab.random_relabel(fraction, "test", lab.seeds)
+            random_relabel = lab.random_relabel(fraction, "test", seeds)
         gained = gain(trials, control)
         best = Best(
             round=winner.round,
@@ -141,7 +153,9 @@ def conclude(lab: Lab, outcomes: Sequence[Outcome], champion: Champion | None, s
             map_pct=_mean([outcome.map_gain_pct for outcome in outcomes]),
             ar100_pct=_mean([outcome.ar100_gain_pct for outcome in outcomes]),
         ),
+        confirmation=tuple(finalists),
         test=TestScores(
+            seeds=len(seeds),
             control=_score(numbers(control)),
             best=best,
             random_relabel=_score(numbers(random_relabel)) if random_relabel else None,

@@ -102,6 +102,14 @@ def _run(
     first_seeds: Annotated[
         int, typer.Option(min=1, help="Trials after which a curation that gains nothing is dropped.")
     ] = 3,
+    confirm: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Fresh seeds with which the best curations are tried again, on val, before test; 0: none.",
+        ),
+    ] = 4,
+    finalists: Annotated[int, typer.Option(min=1, help="How many curations are tried again.")] = 3,
     mend: Annotated[
         float,
         typer.Option(
@@ -199,6 +207,8 @@ def _run(
         budget=budget,
         seeds=seeds,
         first_seeds=first_seeds,
+        confirm=confirm,
+        finalists=finalists,
         mend=mend,
         seed=seed,
         detector=detector,

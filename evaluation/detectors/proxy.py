@@ -135,9 +135,8 @@ class ProxyDetector:
         if self._stock is None or self._predicted is None:
             return True
         key = self._key(job)
-        return self._stock.has(*key) and (
-            not job.to_predict or self._predicted.has(key, [_picture(image, self._features) for image in job.to_predict])
-        )
+        pictures = [_picture(image, self._features) for image in job.to_predict]
+        return self._stock.has(*key) and (not pictures or self._predicted.has(key, pictures))
 
     def _key(self, job: Job) -> tuple[object, ...]:
         """All that the trained network depends on."""
@@ -243,7 +242,8 @@ def _as_tensors(predictions: Sequence[Predictions]) -> dict[str, Tensor]:
 
 def _as_predictions(tensors: dict[str, Tensor]) -> list[Predictions]:
     """What `_as_tensors` was given."""
-    parts = (tensors[name].split(tensors["counts"].tolist()) for name in ("boxes", "labels", "scores"))
+    sizes = tensors["counts"].tolist()
+    parts = (torch.split(tensors[name], sizes) for name in ("boxes", "labels", "scores"))
     return [Predictions(*(part.numpy() for part in one)) for one in zip(*parts, strict=True)]
 
 

@@ -1,4 +1,4 @@
-"""Trained networks and predictions on disk, so that what was computed once is not computed again by another run.
+"""Trained networks and predictions on disk, so that what one run computed no other computes again.
 
 Both are deterministic: what lies here is bit for bit what computing would give. The key must therefore name
 everything that it depends on. This module computes nothing.

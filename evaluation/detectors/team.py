@@ -20,8 +20,8 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import BinaryIO, cast
 
-from ..progress import Progress, silent
 from ..dataset import Image
+from ..progress import Progress, silent
 from .detector import Job
 from .proxy_settings import ProxySettings
 

@@ -1,8 +1,8 @@
 """A process that trains, predicts and computes features into the cache of proxy detectors; see `team`.
 
-It takes pickles from its standard input, each the cache, the settings and a task, until the pipe is closed. On
-its standard output it tells the number of steps done, line by line, and `done` (or `failed`) at the end of
-each task.
+It takes pickles from its standard input, each the cache, the settings and a task, until the pipe is closed.
+On its standard output it tells the number of steps done, line by line, and `done` (or `failed`) at the end
+of each task.
 """
 
 from __future__ import annotations

@@ -109,9 +109,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def settings(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return Settings(
-        data=data, rounds=3, seeds=2, budget=0.5, mend=0.5, distil=2, cache=tmp_path_factory.mktemp("cache")
-    )
+    cache = tmp_path_factory.mktemp("cache")
+    return Settings(data=data, rounds=3, seeds=2, confirm=0, budget=0.5, mend=0.5, distil=2, cache=cache)
 
 
 @pytest.fixture(autouse=True)
@@ -307,6 +306,7 @@ def test_rounds_build_on_the_best_and_use_scores_again(
 ) -> None:
     """A filter, a relabel on top of it, then the mean rank of both, without code."""
     monkeypatch.setattr(contest, "judge", lambda *_: "kept")
+    monkeypatch.setattr(contest, "_is_better", lambda _: True)
     model = Scripted(
         [
             *(idea("MinusArea", "filter", 0.25), block(NEGATIVE), LESSON),
@@ -328,9 +328,6 @@ def test_rounds_build_on_the_best_and_use_scores_again(
     assert judged[1]["best_random_relabel"]["other"] != judged[1]["random_relabel"]["other"]
     assert judged[2]["parts"] == ["filter 25 % by Both"]
     assert judged[2]["alike"].keys() == {"MinusArea", "BoxArea"}
-    for event in judged[1:]:
-        before = [event[name]["map_pct"] for name in ("best", "best_random_relabel") if event[name]]
-        assert event["verdict"] == ("kept" if min(before) > 0 else "beaten")
     both = json.loads((folder.curations / "round-2-seed-1.json").read_text())
     assert len(both["left_out"]) == len(both["relabelled"]) == 6
     assert not set(both["left_out"]) & set(both["images"])
@@ -343,6 +340,31 @@ def test_rounds_build_on_the_best_and_use_scores_again(
     again = RunFolder(tmp_path / "again")
     runs.replay(folder, again, live_trials=False, data={}, console=console)
     assert "The replay equals the recorded run" in (tmp_path / "said.txt").read_text()
+
+
+@pytest.mark.parametrize("better", [[False], [True, False], [True, True]])
+def test_the_best_must_be_beaten_and_then_with_as_many_mended(
+    better: list[bool],
+    settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    console: Console,
+) -> None:
+    """The second rival is trained only where the first leaves the verdict open."""
+    monkeypatch.setattr(contest, "judge", lambda *_: "kept")
+    answers = iter(better)
+    monkeypatch.setattr(contest, "_is_better", lambda _: next(answers))
+    model = Scripted(
+        [
+            *(idea("MinusArea", "filter", 0.25), block(NEGATIVE), LESSON),
+            *(idea("BoxArea", "relabel", 0.5, on_best=True), block(GOOD), LESSON, INSIGHTS),
+        ]
+    )
+    folder = begin(tmp_path / "run", settings.model_copy(update={"rounds": 2}), model, monkeypatch, console)
+    last = [event for event in read_events(folder.journal) if event["event"] == "judged"][-1]
+    assert last["verdict"] == ("kept" if all(better) else "beaten")
+    assert (last["best_random_relabel"] is None) == (len(better) == 1)
+    assert next(answers, None) is None
 
 
 def test_a_person_may_end_a_run_after_the_present_round_and_it_replays(
@@ -987,6 +1009,68 @@ def test_export_says_what_is_missing(moved: RunFolder, tmp_path: Path, console: 
     moved.journal.unlink()
     with pytest.raises(RunError, match="the journal is missing"):
         runs.write_export(moved, tmp_path / "out", console)
+
+
+def test_fresh_seeds_confirm_what_test_looks_at(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console: Console
+) -> None:
+    """Of two that beat the random samples the one with the higher mean over all seeds goes to test."""
+    monkeypatch.setattr(contest, "judge", lambda *_: "kept")
+    monkeypatch.setattr("metricsmith.agent.confirmation.judge", lambda *_: "kept")
+    confirmed = settings.model_copy(update={"rounds": 2, "confirm": 2, "finalists": 2})
+    folder = begin(tmp_path / "run", confirmed, Scripted(REPLIES[:8]), monkeypatch, console)
+    events = read_events(folder.journal)
+    summary = json.loads(folder.summary.read_text())
+    beat = [e["round"] for e in events if e["event"] == "judged" and e["verdict"] in ("kept", "beaten")]
+    assert beat == [1, 2]
+
+    def means(number: int, seeds: set[int]) -> float:
+        own = [
+            event["map"]
+            for event in events
+            if event["event"] == "trial"
+            and (event["round"], event["arm"], event["split"]) == (number, "curated", "val")
+            and event["seed"] in seeds
+        ]
+        assert len(own) == len(seeds)
+        return float(np.mean(own))
+
+    assert [row["round"] for row in summary["confirmation"]] == sorted(
+        beat, key=lambda number: -means(number, {0, 1, 2, 3})
+    )
+    for row in summary["confirmation"]:
+        seen = row["map_before"], row["map_fresh"], row["map"]
+        wanted = [means(row["round"], seeds) for seeds in ({0, 1}, {2, 3}, {0, 1, 2, 3})]
+        assert seen == pytest.approx(wanted)
+        assert (row["random_relabel"] is None) == (row["round"] == 2)
+    best = summary["confirmation"][0]["round"]
+    assert (summary["test"]["best"]["round"], summary["test"]["seeds"]) == (best, 4)
+    looks = [e for e in events if e["event"] == "trial" and e["split"] == "test" and e["arm"] == "curated"]
+    assert [(event["round"], event["seed"]) for event in looks] == [(best, seed) for seed in range(4)]
+    order = [event["event"] for event in events]
+    assert order.index("confirmed") < [event.get("split") for event in events].index("test")
+    told = (tmp_path / "said.txt").read_text()
+    assert "Confirmation (val, mAP; 2 seeds that no round has seen)" in told
+    assert max(map(len, told.splitlines()[:-1])) <= 80
+    assert "partly the luckiest" in folder.report.read_text()
+    out = tmp_path / "out"
+    assert runs.write_export(folder, out, console).parts == tuple(summary["test"]["best"]["parts"])
+    again = RunFolder(tmp_path / "again")
+    runs.replay(folder, again, live_trials=False, data={}, console=console)
+    assert not first_difference(events, read_events(again.journal))
+
+
+def test_what_fresh_seeds_do_not_confirm_is_not_recommended(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console: Console
+) -> None:
+    monkeypatch.setattr(contest, "judge", lambda *_: "kept")
+    monkeypatch.setattr("metricsmith.agent.confirmation.judge", lambda *_: "inconclusive")
+    confirmed = settings.model_copy(update={"rounds": 1, "confirm": 1})
+    folder = begin(tmp_path / "run", confirmed, Scripted(REPLIES[:4]), monkeypatch, console)
+    summary = json.loads(folder.summary.read_text())
+    assert (summary["rounds"][0]["verdict"], summary["test"]["best"]) == ("kept", None)
+    assert [row["verdict"] for row in summary["confirmation"]] == ["inconclusive"]
+    assert "In the confirmation nothing beat" in folder.report.read_text()
 
 
 def test_idle_cores_train_for_seeds_that_may_be_asked_for(
