@@ -70,17 +70,15 @@ def contest(lab: Lab, number: int, steps: Sequence[Step], best: Champion | None)
             break
     verdict: Verdict = judge(*gains.values())
     if best is not None:
-        before: dict[Rival, list[Trial]] = {"best": lab.curated(best.round, best.steps, "val", seeds)}
-        than = {"best": gain(curated, before["best"])}
-        if verdict == "kept" and not _is_better(than["best"]):
+        rivals["best"] = lab.curated(best.round, best.steps, "val", seeds)
+        gains["best"] = gain(curated, rivals["best"])
+        if verdict == "kept" and not _is_better(gains["best"]):
             verdict = "beaten"
         if verdict == "kept" and mended(best.steps) < fraction:
             rival = lab.random_relabel(fraction, "val", seeds, best.round, best.steps)
-            before["best_random_relabel"] = rival
-            than["best_random_relabel"] = gain(curated, rival)
-            if not _is_better(than["best_random_relabel"]):
+            rivals["best_random_relabel"], gains["best_random_relabel"] = rival, gain(curated, rival)
+            if not _is_better(gains["best_random_relabel"]):
                 verdict = "beaten"
-        rivals, gains = rivals | before, gains | than
     return Contest(curated, rivals, gains, verdict)
 
 
