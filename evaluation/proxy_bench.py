@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from pydantic import BaseModel, ConfigDict
 from scipy.stats import spearmanr
@@ -42,7 +43,7 @@ class Agreement(BaseModel):
     """Of mAP on val over the training sets."""
     spearman_ar100: float
     speed: float
-    """Seconds of the full detector's trials over the proxy's, whose features are cached."""
+    """Seconds of the full detector's trials over those of all the proxy's, whose features are cached."""
     speed_with_features: float
     """The same, the computing of the features counted once to the proxy."""
 
@@ -61,14 +62,19 @@ def training_set(pool: Dataset, reference: Dataset, recipe: Recipe, seed: int) -
     return compose(pool, (), budget=budget, seed=seed, reference=reference, mend=recipe.mended).images
 
 
-def agreement(proxy: Sequence[Trial], full: Sequence[Trial], features: float) -> Agreement:
-    """Compare trials on the same training sets in the same order; `features`: seconds to compute them."""
-    own = sum(trial.seconds for trial in proxy)
+def agreement(proxy: Sequence[Sequence[Trial]], full: Sequence[Trial], features: float) -> Agreement:
+    """Compare trials on the same training sets in the same order; `features`: seconds to compute them.
+
+    The proxy's figures are means over its trials on each set.
+    """
+    own = sum(trial.seconds for trials in proxy for trial in trials)
     other = sum(trial.seconds for trial in full)
+    maps = [fmean(trial.map for trial in trials) for trials in proxy]
+    recalls = [fmean(trial.ar100 for trial in trials) for trials in proxy]
     return Agreement(
         sets=len(proxy),
-        spearman=float(spearmanr([t.map for t in proxy], [t.map for t in full]).statistic),
-        spearman_ar100=float(spearmanr([t.ar100 for t in proxy], [t.ar100 for t in full]).statistic),
+        spearman=float(spearmanr(maps, [t.map for t in full]).statistic),
+        spearman_ar100=float(spearmanr(recalls, [t.ar100 for t in full]).statistic),
         speed=other / own,
         speed_with_features=other / (own + features),
     )

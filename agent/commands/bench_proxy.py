@@ -6,6 +6,7 @@ import tempfile
 import time
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -40,6 +41,9 @@ def _proxy(
     detector: Annotated[str, typer.Option(metavar="NAME", help="The detector to agree with.")] = _OFFLINE,
     weights: Annotated[Path | None, typer.Option(metavar="FILE", help="What it starts from.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the training sets and of the trainings.")] = 0,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Trainings of the proxy on each set, of which the mean counts.")
+    ] = 1,
     runs: Annotated[Path, typer.Option("--runs", metavar="DIR", help="For caches and results.")] = Path(
         "runs"
     ),
@@ -79,44 +83,41 @@ def _proxy(
                 ProxyDetector(Path(folder)).prepare([*pool.images, *val.images], display.progress)
                 return time.perf_counter() - start
 
-        def train(name: str, recipe: proxy_bench.Recipe) -> Any:
+        def train(name: str, recipe: proxy_bench.Recipe, own: int = seed) -> Any:
             def progress(step: str, done: int, total: int) -> None:
                 display.progress(f"{name}, {recipe}: {step}", done, total)
 
             images = proxy_bench.training_set(pool, reference, recipe, seed)
-            trial, _ = run_trial(detectors[name], images, val.images, pool.class_names, seed, progress)
+            trial, _ = run_trial(detectors[name], images, val.images, pool.class_names, own, progress)
             return trial.model_dump()
 
         recipe_of = {"proxy": repr(ProxySettings()), detector: detector}
         recipes = list(proxy_bench.training_sets())
         spent = record.once(features, "features", *key)
-        trials = {
-            name: [
-                Trial.model_validate(
-                    record.once(
-                        partial(train, name, recipe), recipe_of[name], str(weights), str(recipe), *key
-                    )
-                )
-                for recipe in recipes
-            ]
-            for name in detectors
-        }
+
+        def once(name: str, recipe: proxy_bench.Recipe, own: int = seed) -> Trial:
+            own_key = (recipe_of[name], str(weights), str(recipe), *key, *([own] if own != seed else []))
+            return Trial.model_validate(record.once(partial(train, name, recipe, own), *own_key))
+
+        full = [once(detector, recipe) for recipe in recipes]
+        proxy = [[once("proxy", recipe, seed + n) for n in range(seeds)] for recipe in recipes]
         first = recipes[0]
         key_again = ("again", recipe_of["proxy"], str(first), *key)
         again = Trial.model_validate(record.once(partial(train, "proxy", first), *key_again))
-    found = proxy_bench.agreement(trials["proxy"], trials[detector], spent)
+    found = proxy_bench.agreement(proxy, full, spent)
     table = Table(title=f"mAP on val of {data.resolve().name}", box=box.SIMPLE_HEAD)
     table.add_column("training set")
     table.add_column("proxy", justify="right")
     table.add_column(detector, justify="right")
-    for recipe, own, other in zip(recipes, trials["proxy"], trials[detector], strict=True):
-        table.add_row(str(recipe), f"{own.map:.3f}", f"{other.map:.3f}")
+    for recipe, own, other in zip(recipes, proxy, full, strict=True):
+        table.add_row(str(recipe), f"{fmean(trial.map for trial in own):.3f}", f"{other.map:.3f}")
     console.print(table)
     console.print(
         f"Spearman {found.spearman:.2f} in mAP, {found.spearman_ar100:.2f} in AR@100, "
-        f"over {found.sets} sets.\nA trial of the proxy is {found.speed:.1f} times as fast, "
+        f"over {found.sets} sets.\n{'A training' if seeds == 1 else f'The mean of {seeds} trainings'} of the "
+        f"proxy is {found.speed:.1f} times as fast, "
         f"{found.speed_with_features:.1f} times with its features computed anew.\n"
-        f"Trained again on the first set after all others: {_repeats(trials['proxy'][0], again)}.",
+        f"Trained again on the first set after all others: {_repeats(proxy[0][0], again)}.",
         highlight=False,
         soft_wrap=True,
     )

@@ -49,8 +49,15 @@ def trial(ap: float, ar: float, seconds: float) -> Trial:
 
 
 def test_agreement_is_of_ranks_and_of_time() -> None:
-    proxy = [trial(0.1, 0.3, 2), trial(0.2, 0.2, 2), trial(0.3, 0.1, 2)]
+    proxy = [[trial(0.1, 0.3, 2)], [trial(0.2, 0.2, 2)], [trial(0.3, 0.1, 2)]]
     full = [trial(0.5, 0.5, 40), trial(0.55, 0.6, 40), trial(0.9, 0.7, 40)]
     found = agreement(proxy, full, features=6)
     assert (found.sets, found.spearman, found.spearman_ar100) == (3, pytest.approx(1), pytest.approx(-1))
     assert (found.speed, found.speed_with_features) == (20, 10)
+
+
+def test_several_trainings_of_the_proxy_count_by_their_mean() -> None:
+    proxy = [[trial(0.1, 0.1, 2), trial(0.3, 0.1, 2)], [trial(0.15, 0.2, 2), trial(0.2, 0.2, 2)]]
+    found = agreement(proxy, [trial(0.6, 0.5, 40), trial(0.5, 0.6, 40)], features=0)
+    assert (found.spearman, found.spearman_ar100) == (pytest.approx(1), pytest.approx(1))
+    assert found.speed == 10
