@@ -81,6 +81,18 @@ def test_unusable_idea_is_sent_back_with_the_reason(tmp_path: Path) -> None:
     )
 
 
+def test_an_unfit_idea_does_not_spoil_the_others(tmp_path: Path) -> None:
+    bad = {**IDEA, "name": "Blind", "suspicious": "none"}
+    writer, model = author(tmp_path, json.dumps({"ideas": [bad, "an idea", IDEA]}))
+    assert writer.propose(1, "explore", [], {}, **PAGE).name == "BoxArea"
+    assert len(model.requests) == 1
+    proposed, chosen = writer.journal.events()
+    assert [idea["name"] for idea in proposed["ideas"]] == ["BoxArea"]
+    (first, why), (second, _) = chosen["passed_over"]
+    assert (first, second) == ("Blind", "idea 2")
+    assert 'suspicious "none" gives filter nothing to go by' in why
+
+
 def test_name_of_an_earlier_metric_is_not_taken_again(tmp_path: Path) -> None:
     other = {**IDEA, "name": "BoxPerimeter", "description": "The sum of all sides of each box."}
     writer, _ = author(tmp_path, json.dumps({"ideas": [IDEA, other]}))

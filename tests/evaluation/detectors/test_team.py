@@ -18,9 +18,11 @@ from metricsmith.evaluation.detectors import (
     KeepingDetector,
     ProxyDetector,
     ProxySettings,
+    proxy,
     team,
     train_ahead,
 )
+from metricsmith.evaluation.detectors.features import FeatureStore
 from metricsmith.evaluation.detectors.team import cores
 
 TINY = ProxySettings(image_size=64, window=64, steps=6, batch=4, channels=16)
@@ -77,6 +79,44 @@ def test_what_is_in_the_cache_is_not_trained_again(
         detector.train(job.images, job.class_names, seed=job.seed)
     monkeypatch.setattr("metricsmith.evaluation.detectors.proxy.train_together", None)
     detector.train_ahead(jobs)  # one is left, and alone it gains nothing
+
+
+@pytest.mark.usefixtures("two_cores")
+def test_predictions_side_by_side_are_those_of_one_process(
+    pictures: list[Image], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [Job(pictures[:4], ("cat",), seed, pictures[2:]) for seed in (0, 1)]
+    alone = ProxyDetector(tmp_path / "alone", TINY)
+    wanted = [alone.train(job.images, job.class_names, seed=job.seed).predict(job.to_predict) for job in jobs]
+    together = ProxyDetector(tmp_path / "together", TINY)
+    together.train_ahead(jobs)
+    monkeypatch.setattr(proxy._TrainedProxy, "_predict", None)  # nothing is left to be predicted here
+    for job, predictions in zip(jobs, wanted, strict=True):
+        own = together.train(job.images, job.class_names, seed=job.seed).predict(job.to_predict)
+        for one, other in zip(own, predictions, strict=True):
+            for name in ("boxes", "labels", "scores"):
+                found, same = getattr(one, name), getattr(other, name)
+                assert found.dtype == same.dtype
+                np.testing.assert_array_equal(found, same)
+    monkeypatch.setattr(proxy, "train_together", None)
+    together.train_ahead(jobs)  # all of it is in the cache: no worker is asked
+
+
+@pytest.mark.usefixtures("two_cores")
+def test_features_of_many_images_are_computed_side_by_side(
+    pictures: list[Image], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = ProxyDetector(tmp_path / "alone", TINY)
+    alone.prepare(pictures)
+    monkeypatch.setattr(proxy, "_MANY", 4)
+    monkeypatch.setattr(team, "_CHUNK", 2)
+    monkeypatch.setattr(FeatureStore, "_compute_one", None)  # nothing is left to be computed here
+    told: list[tuple[str, int, int]] = []
+    ProxyDetector(tmp_path / "together", TINY).prepare(pictures, lambda *step: told.append(step))
+    assert told[-1] == ("computing features", 6, 6)
+    files = [sorted((tmp_path / folder).rglob("*.npy")) for folder in ("alone", "together")]
+    assert [file.read_bytes() for file in files[0]] == [file.read_bytes() for file in files[1]]
+    assert len(files[0]) == 6
 
 
 def test_one_core_trains_one_after_the_other(
