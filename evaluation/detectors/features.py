@@ -62,6 +62,8 @@ class FeatureStore:
         self._image_size = image_size
         self._backbone: nn.Module | None = None
         self._digests: dict[tuple[Path, int, int], str] = {}
+        self._seen: set[tuple[Path, int]] = set()
+        """Files that are there, by their length: every trial asks again."""
 
     @one_thread()
     def compute(self, images: Sequence[Image], progress: Progress = silent) -> int:
@@ -122,8 +124,13 @@ class FeatureStore:
 
     def _is_stored(self, image: Image) -> bool:
         # A file of another length was stored under another width and height of the same picture.
-        file = self._file(image)
-        return file.exists() and np.load(file, mmap_mode="r").shape == (self._length(image),)
+        stored = self._file(image), self._length(image)
+        if stored not in self._seen:
+            file, length = stored
+            if not file.exists() or np.load(file, mmap_mode="r").shape != (length,):
+                return False
+            self._seen.add(stored)
+        return True
 
     def _length(self, image: Image) -> int:
         """How many numbers the image and its mirror image have."""
