@@ -83,7 +83,8 @@ class ProxyDetector:
         new = [job for job in jobs if job.images and job.class_names and not self._is_done(job)]
         if len(new) > 1:
             self.prepare([image for job in new for image in (*job.images, *job.to_predict)], progress)
-            train_together(self._cache, self._settings, new, progress)
+            trained = self._stock is not None and all(self._stock.has(*self._key(job)) for job in new)
+            train_together(self._cache, self._settings, new, progress, trained=trained)
 
     @one_thread()
     def train(

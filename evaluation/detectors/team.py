@@ -45,13 +45,19 @@ def cores() -> int:
 
 
 def train_together(
-    cache: Path, settings: ProxySettings, jobs: Sequence[Job], progress: Progress = silent
+    cache: Path,
+    settings: ProxySettings,
+    jobs: Sequence[Job],
+    progress: Progress = silent,
+    *,
+    trained: bool = False,
 ) -> None:
     """Train and predict all jobs, as many at once as there are cores; `cache` has what comes of it.
 
-    A job that fails is left out: whoever trains it again is told why.
+    A job that fails is left out: whoever trains it again is told why. `trained`: the networks are there, and
+    only predict; that is told.
     """
-    what = f"training {len(jobs)} networks at once"
+    what = f"{'predicting with' if trained else 'training'} {len(jobs)} networks at once"
     _work((cache, settings), jobs, what, len(jobs) * settings.steps, progress)
 
 

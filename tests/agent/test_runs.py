@@ -212,12 +212,15 @@ def test_a_metric_that_says_the_same_is_not_measured_again(finished: RunFolder) 
 def test_the_summary_has_the_shape_that_programs_read(finished: RunFolder) -> None:
     summary = json.loads(finished.summary.read_text())
     assert list(summary) == [
-        *("run", "dataset", "budget", "seeds", "control", "rounds", "average_gain", "test", "stopped")
+        *("run", "dataset", "budget", "seeds", "control", "rounds", "average_gain", "confirmation"),
+        *("test", "stopped"),
     ]
     assert (summary["run"], summary["budget"], summary["seeds"]) == ("squares", 12, 2)
     assert set(summary["control"]) == {"map", "ar100"}
     assert set(summary["average_gain"]) == {"map_pct", "ar100_pct"}
-    assert set(summary["test"]) == {"control", "best", "random_relabel", "oracle", "share_of_oracle"}
+    assert set(summary["test"]) == {
+        *("seeds", "control", "best", "random_relabel", "oracle", "share_of_oracle")
+    }
     assert list(summary["rounds"][0]) == [
         *("round", "metric", "strategy", "images", "map", "ar100"),
         *("map_gain_pct", "ar100_gain_pct", "repairs", "verdict", "random_relabel"),

@@ -89,7 +89,10 @@ def test_predictions_side_by_side_are_those_of_one_process(
     alone = ProxyDetector(tmp_path / "alone", TINY)
     wanted = [alone.train(job.images, job.class_names, seed=job.seed).predict(job.to_predict) for job in jobs]
     together = ProxyDetector(tmp_path / "together", TINY)
-    together.train_ahead(jobs)
+    told: list[str] = []
+    together.train_ahead([job._replace(to_predict=()) for job in jobs])
+    together.train_ahead(jobs, lambda what, done, total: told.append(what))
+    assert told[-1] == "predicting with 2 networks at once"
     monkeypatch.setattr(proxy._TrainedProxy, "_predict", None)  # nothing is left to be predicted here
     for job, predictions in zip(jobs, wanted, strict=True):
         own = together.train(job.images, job.class_names, seed=job.seed).predict(job.to_predict)
