@@ -13,7 +13,8 @@ __all__ = ["Allowance", "Spent"]
 
 
 class Allowance(BaseModel):
-    """The most that a run may spend; None: as much as it takes. A round that has begun is finished."""
+    """The most that a run may spend; None: as much as it takes. A round that has begun is finished, and the
+    confirmation and the look at test come on top."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

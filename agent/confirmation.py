@@ -38,17 +38,17 @@ class Finalist(BaseModel):
     random_relabel: Versus | None
     """Over the control with as many images relabelled at random; None where it relabels none."""
     verdict: Verdict
-    """With all seeds, of the same rule that the rounds are judged by."""
+    """With all seeds, against the random samples, by the rule of the rounds (`trials.judge`)."""
 
 
-def confirm(lab: Lab, entrants: Sequence[Champion]) -> tuple[Champion | None, list[Finalist]]:
+def confirm(lab: Lab, best: Champion, entrants: Sequence[Champion]) -> tuple[Champion | None, list[Finalist]]:
     """Return what the run recommends, and how each finalist did, the best first.
 
-    `entrants`: every curation that beat the random samples in its round. The `finalists` best of them by mAP
-    are tried with fresh seeds; of those that are `kept` over all seeds the one with the highest mean of mAP
-    is recommended, or nothing where none is.
+    `best`: the best curation of the rounds; `entrants`: it and others (see `contest.may_enter`). It and the
+    best of the others by mAP, `finalists` in all, are tried with fresh seeds; of those that are `kept` over
+    all seeds the one with the highest mean of mAP is recommended, or nothing where none is.
     """
-    found = [(_finalist(lab, entrant), entrant) for entrant in _best(lab, entrants)]
+    found = [(_finalist(lab, entrant), entrant) for entrant in _chosen(lab, best, entrants)]
     found.sort(key=lambda item: -item[0].map)
     finalists = [finalist for finalist, _ in found]
     champion = next((entrant for finalist, entrant in found if finalist.verdict == "kept"), None)
@@ -60,13 +60,18 @@ def confirm(lab: Lab, entrants: Sequence[Champion]) -> tuple[Champion | None, li
     return champion, finalists
 
 
-def _best(lab: Lab, entrants: Sequence[Champion]) -> list[Champion]:
-    """The best entrants by the mean of mAP over the seeds of the rounds, the best first."""
+def _chosen(lab: Lab, best: Champion, entrants: Sequence[Champion]) -> list[Champion]:
+    """The best and the others with the highest means of mAP over the seeds of the rounds, by these means."""
     means = {
         entrant.round: _map(lab.curated(entrant.round, entrant.steps, "val", lab.seeds))
         for entrant in entrants
     }
-    return sorted(entrants, key=lambda entrant: -means[entrant.round])[: lab.settings.finalists]
+
+    def by_mean(some: Sequence[Champion]) -> list[Champion]:
+        return sorted(some, key=lambda entrant: -means[entrant.round])
+
+    others = by_mean([entrant for entrant in entrants if entrant.round != best.round])
+    return by_mean([best, *others[: lab.settings.finalists - 1]])
 
 
 def _finalist(lab: Lab, entrant: Champion) -> Finalist:

@@ -13,7 +13,7 @@ from metricsmith.evaluation.trials import Gain, Trial, gain, is_hopeless, judge
 from .ideas import Idea
 from .lab import Lab
 
-__all__ = ["BEAT_RANDOM", "Champion", "Contest", "Rival", "contest", "mended", "steps_of"]
+__all__ = ["BEAT_RANDOM", "Champion", "Contest", "Rival", "contest", "may_enter", "mended", "steps_of"]
 
 Rival = Literal["control", "random_relabel", "best", "best_random_relabel"]
 Verdict = Literal["kept", "beaten", "dropped", "inconclusive"]
@@ -80,6 +80,17 @@ def contest(lab: Lab, number: int, steps: Sequence[Step], best: Champion | None)
             if not _is_better(gains["best_random_relabel"]):
                 verdict = "beaten"
     return Contest(curated, rivals, gains, verdict)
+
+
+def may_enter(verdict: str, steps: Sequence[Step], best: Champion | None) -> bool:
+    """Whether fresh seeds may say that a curation is better than the best of its time, `best`.
+
+    It beat the random samples; and where it did not beat the best, it has no more images mended: else labels
+    that were bought on top of the best would pass for a good metric.
+    """
+    if verdict == "beaten" and best is not None:
+        return mended(steps) <= mended(best.steps)
+    return verdict == "kept"
 
 
 def _is_better(gained: Gain) -> bool:

@@ -20,7 +20,7 @@ from .accepted import MetricCard, accept, card_of
 from .approval import Approver, Decision
 from .author import Author, Candidate
 from .confirmation import Finalist, confirm
-from .contest import BEAT_RANDOM, Champion, contest, steps_of
+from .contest import Champion, contest, may_enter, steps_of
 from .ideas import Idea
 from .lab import REDUNDANT, Lab, numbers
 from .outcome import Outcome, Verdict, Versus
@@ -55,7 +55,7 @@ class Engineer:
     best: Champion | None = None
     """The best curation so far: the next one must beat it, or build on it."""
     entrants: list[Champion] = field(default_factory=list)
-    """Every curation that beat the random samples."""
+    """The curations that fresh seeds may yet find the best."""
 
     def run(self) -> Summary:
         """Play all rounds, as far as the allowance reaches, confirm the best, then look at test once."""
@@ -74,7 +74,7 @@ class Engineer:
         """Choose what the run recommends: the best curation so far, or what fresh seeds say is better."""
         if self.best is None or not self.lab.settings.confirm:
             return self.best, []
-        champion, finalists = confirm(self.lab, self.entrants)
+        champion, finalists = confirm(self.lab, self.best, self.entrants)
         if champion is not None:
             self._accept(self.ideas[champion.round - 1], self.outcomes[champion.round - 1])
         return champion, finalists
@@ -161,7 +161,7 @@ class Engineer:
             curated=numbers(found.curated),
             **{name: Versus.of(gained, numbers(found.rivals[name])) for name, gained in found.gains.items()},
         )
-        if outcome.verdict in BEAT_RANDOM:
+        if may_enter(outcome.verdict, steps, self.best):
             self.entrants.append(Champion(number, steps))
         if outcome.verdict == "kept":
             self.best = self.entrants[-1]

@@ -194,7 +194,8 @@ def _carry_through(
         console.print(confirmation_table(summary))
     console.print(final_table(summary))
     if summary.test.best is None:
-        console.print("Nothing beat the random sample on val: train on the random sample.")
+        where = "In the confirmation nothing" if summary.confirmation else "Nothing"
+        console.print(f"{where} beat the random sample on val: train on the random sample.")
     _tell_skipped(lab, console)
     console.print(f"Report: {folder.report}", soft_wrap=True, highlight=False)
     return summary
@@ -268,6 +269,13 @@ def _tell_differences(recorded: list[Event], now: list[Event], console: Console)
             console.print(
                 f"Round {event['round']}: {event['verdict']} here, {before} when recorded.", highlight=False
             )
+    chosen = [
+        next((event["round"] for event in events if event["event"] == "confirmed"), None)
+        for events in (now, recorded)
+    ]
+    if chosen[0] != chosen[1]:
+        names = [f"round {number}" if number else "the random sample" for number in chosen]
+        console.print(f"Recommended: {names[0]} here, {names[1]} when recorded.", highlight=False)
 
 
 def _tell_skipped(lab: Lab, console: Console) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from metricsmith.evaluation.files import write_atomic
 from metricsmith.evaluation.trials import gain
@@ -119,7 +119,8 @@ def conclude(
 ) -> Summary:
     """Evaluate the control and the best curation on test, write `summary.json` and return it.
 
-    The guard: without a champion nothing beat the control on val, and nothing is recommended.
+    The guard: without a champion nothing beat the random samples on val, in the rounds or in the
+    confirmation, and nothing is recommended.
     """
     seeds = lab.settings.all_seeds if finalists else lab.seeds
     control = lab.control("test", seeds)
@@ -208,4 +209,9 @@ def read_summary(folder: RunFolder) -> Summary:
             f"{folder.path}: this run of {settings.rounds} rounds is not finished; "
             f"`metricsmith resume {folder.path}` goes on with it"
         )
-    return Summary.model_validate_json(folder.summary.read_bytes())
+    try:
+        return Summary.model_validate_json(folder.summary.read_bytes())
+    except ValidationError:
+        raise RunError(
+            f"{folder.summary}: not a summary of this version of MetricSmith; start a new run"
+        ) from None

@@ -66,8 +66,8 @@ class Trial(BaseModel):
     by_class: dict[str, float] = {}
     """`map` of each class that has a box to find."""
     seconds: float
-    """Wall-clock time of training, prediction and evaluation, without the features; a detector that was kept
-    is not trained again."""
+    """Wall-clock time of training, prediction and evaluation, without the features; what was trained or
+    predicted before is not computed again."""
 
 
 class Difference(BaseModel):

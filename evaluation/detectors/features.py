@@ -80,8 +80,11 @@ class FeatureStore:
         return len(missing)
 
     def missing(self, images: Sequence[Image]) -> list[Image]:
-        """Return the images whose features are not stored. DataError: a file cannot be read."""
-        return [image for image in images if not self._is_stored(image)]
+        """Return the images whose features are not stored, one of each content.
+
+        DataError: a file cannot be read.
+        """
+        return list({self._file(image): image for image in images if not self._is_stored(image)}.values())
 
     def load(self, image: Image, *, mirrored: bool = False) -> Levels:
         """Return the features of one image or of its mirror image, memory-mapped and read-only.

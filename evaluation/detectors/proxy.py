@@ -1,4 +1,4 @@
-"""The proxy detector: fast enough to compare training sets on a CPU, strong enough to rank them.
+"""The proxy detector: fast enough to compare training sets of one size on a CPU, over several seeds.
 
 The backbone is frozen and its features are cached (see `features`), so that a trial trains only the layers
 on top (see `network`). It trains on windows of the feature maps: a quarter of the arithmetic of whole images,
@@ -84,7 +84,7 @@ class ProxyDetector:
         if len(new) > 1:
             self.prepare([image for job in new for image in (*job.images, *job.to_predict)], progress)
             trained = self._stock is not None and all(self._stock.has(*self._key(job)) for job in new)
-            train_together(self._cache, self._settings, new, progress, trained=trained)
+            train_together(self._cache, self._settings, new, progress, only_predict=trained)
 
     @one_thread()
     def train(

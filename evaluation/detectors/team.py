@@ -50,14 +50,14 @@ def train_together(
     jobs: Sequence[Job],
     progress: Progress = silent,
     *,
-    trained: bool = False,
+    only_predict: bool = False,
 ) -> None:
     """Train and predict all jobs, as many at once as there are cores; `cache` has what comes of it.
 
-    A job that fails is left out: whoever trains it again is told why. `trained`: the networks are there, and
-    only predict; that is told.
+    A job that fails is left out: whoever trains it again is told why. `only_predict`: the networks are there
+    already, so that this is what progress tells.
     """
-    what = f"{'predicting with' if trained else 'training'} {len(jobs)} networks at once"
+    what = f"{'predicting with' if only_predict else 'training'} {len(jobs)} networks at once"
     _work((cache, settings), jobs, what, len(jobs) * settings.steps, progress)
 
 

@@ -20,6 +20,7 @@ from metricsmith.agent import between_rounds, contest, runs
 from metricsmith.agent.accepted import MetricCard, read_metric
 from metricsmith.agent.allowance import Allowance
 from metricsmith.agent.approval import Decision
+from metricsmith.agent.contest import Champion, may_enter
 from metricsmith.agent.hints import say
 from metricsmith.agent.journal import Journal, first_difference, read_events
 from metricsmith.agent.models import ModelSettings, Request, Response
@@ -27,9 +28,11 @@ from metricsmith.agent.run_folder import RunFolder
 from metricsmith.agent.settings import Settings
 from metricsmith.agent.transcript import Transcript
 from metricsmith.evaluation.corruption import Harm, write_ledger
+from metricsmith.evaluation.curation import Step, Strategy
 from metricsmith.evaluation.detectors import Detector, KeepingDetector, ProxyDetector, ProxySettings
 from metricsmith.evaluation.draws import control_draw
 from metricsmith.evaluation.readers import read_dataset
+from metricsmith.evaluation.scores import ScoreTable
 from metricsmith.sandbox.errors import DataError, RunError, StaleTranscriptError
 
 TINY = ProxySettings(image_size=64, window=64, steps=4, batch=4, channels=16)
@@ -522,10 +525,13 @@ def test_only_a_finished_run_with_a_curation_has_a_multiplier(
     begun.summary.write_text(
         json.dumps(
             json.loads(finished.summary.read_text())
-            | {"test": {"control": {"map": 0.1, "ar100": 0.2}, "best": None}}
+            | {"test": {"seeds": 2, "control": {"map": 0.1, "ar100": 0.2}, "best": None}}
         )
     )
     with pytest.raises(RunError, match="kept nothing"):
+        runs.multiplier(begun, console)
+    begun.summary.write_text("{}")
+    with pytest.raises(RunError, match="not a summary of this version"):
         runs.multiplier(begun, console)
 
 
@@ -1063,6 +1069,32 @@ def test_fresh_seeds_confirm_what_test_looks_at(
     assert not first_difference(events, read_events(again.journal))
 
 
+def test_who_may_enter_the_confirmation() -> None:
+    """What was beaten may only if it has no more images mended than the best."""
+    table = ScoreTable("A", "image", "high", (1, 2), None, np.array([0.1, 0.2]), (1, 2))
+    filtered = (Step(table, Strategy(kind="filter", fraction=0.2)),)
+    mended = (*filtered, Step(table, Strategy(kind="relabel", fraction=0.4)))
+    best = Champion(1, filtered)
+    assert may_enter("kept", mended, best)
+    assert may_enter("kept", mended, None)
+    assert may_enter("beaten", filtered, best)
+    assert may_enter("beaten", mended, Champion(1, mended))
+    assert not may_enter("beaten", mended, best)
+    assert not may_enter("inconclusive", filtered, best)
+
+
+def test_the_best_is_confirmed_however_many_others_have_higher_means(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console: Console
+) -> None:
+    monkeypatch.setattr(contest, "judge", lambda *_: "kept")
+    monkeypatch.setattr(contest, "_is_better", lambda _: True)
+    monkeypatch.setattr("metricsmith.agent.confirmation.judge", lambda *_: "kept")
+    confirmed = settings.model_copy(update={"rounds": 2, "confirm": 1, "finalists": 1})
+    folder = begin(tmp_path / "run", confirmed, Scripted(REPLIES[:8]), monkeypatch, console)
+    summary = json.loads(folder.summary.read_text())
+    assert [row["round"] for row in summary["confirmation"]] == [2], "the best, whatever round 1 had"
+
+
 def test_what_fresh_seeds_do_not_confirm_is_not_recommended(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console: Console
 ) -> None:
@@ -1074,6 +1106,7 @@ def test_what_fresh_seeds_do_not_confirm_is_not_recommended(
     assert (summary["rounds"][0]["verdict"], summary["test"]["best"]) == ("kept", None)
     assert [row["verdict"] for row in summary["confirmation"]] == ["inconclusive"]
     assert "In the confirmation nothing beat" in folder.report.read_text()
+    assert "In the confirmation nothing beat" in (tmp_path / "said.txt").read_text()
 
 
 def test_idle_cores_train_for_seeds_that_may_be_asked_for(

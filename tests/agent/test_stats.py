@@ -173,7 +173,7 @@ def run(tmp_path: Path) -> RunFolder:
     """A run that kept one metric."""
     folder = RunFolder(tmp_path / "pandas")
     folder.create(Settings(data=tmp_path), {"kind": "live"})
-    source = ROOT / "metrics_generated" / "ThreeWitnessMedian.py"
+    source = ROOT / "metrics_generated" / "SizeConsensus.py"
     card = card_of(source)
     assert card is not None
     folder.metrics.mkdir()
@@ -188,17 +188,15 @@ def test_a_kept_metric_is_promoted_with_its_card(
 ) -> None:
     library = tmp_path / "library"
     for _ in range(2):  # promoting it again changes nothing
-        status, said = call(
-            monkeypatch, capsys, "promote", run.path, "ThreeWitnessMedian", "--library", library
-        )
-        assert (status, said.strip()) == (0, str(library / "ThreeWitnessMedian.py"))
-    card = card_of(library / "ThreeWitnessMedian.py")
+        status, said = call(monkeypatch, capsys, "promote", run.path, "SizeConsensus", "--library", library)
+        assert (status, said.strip()) == (0, str(library / "SizeConsensus.py"))
+    card = card_of(library / "SizeConsensus.py")
     assert isinstance(card, MetricCard)
-    assert "class ThreeWitnessMedian" in read_metric(library / "ThreeWitnessMedian.py")
+    assert "class SizeConsensus" in read_metric(library / "SizeConsensus.py")
     status, said = call(monkeypatch, capsys, "metrics", "--library", library)
-    assert "ThreeWitnessMedian" in said
-    assert "filter 45 %" in said
-    status, said = call(monkeypatch, capsys, "metrics", "ThreeWitnessMedian", "--library", library)
+    assert "SizeConsensus" in said
+    assert "relabel 40 %" in said
+    status, said = call(monkeypatch, capsys, "metrics", "SizeConsensus", "--library", library)
     assert "sha256: " + card.sha256 in said
     assert "def measure" in said
 
@@ -214,7 +212,7 @@ def test_a_metric_that_is_not_there_is_one_line(
     words = [run.path, "Other"] if command == "promote" else ["Other"]
     status, said = call(monkeypatch, capsys, command, *words, "--library", tmp_path / "library")
     assert status == 1
-    expected = "it kept: ThreeWitnessMedian" if command == "promote" else "Other.py: No such file"
+    expected = "it kept: SizeConsensus" if command == "promote" else "Other.py: No such file"
     assert expected in said
     assert len(said.splitlines()) == 1
 
@@ -224,9 +222,9 @@ def test_another_metric_of_the_name_is_not_overwritten(
 ) -> None:
     library = tmp_path / "library"
     library.mkdir()
-    (library / "ThreeWitnessMedian.py").write_text("mine")
-    status, said = call(monkeypatch, capsys, "promote", run.path, "ThreeWitnessMedian", "--library", library)
-    assert (status, (library / "ThreeWitnessMedian.py").read_text()) == (1, "mine")
+    (library / "SizeConsensus.py").write_text("mine")
+    status, said = call(monkeypatch, capsys, "promote", run.path, "SizeConsensus", "--library", library)
+    assert (status, (library / "SizeConsensus.py").read_text()) == (1, "mine")
     assert "there is another metric of this name" in said
 
 

@@ -92,6 +92,7 @@ def test_each_content_is_computed_once_wherever_it_lies(tmp_path: Path) -> None:
     assert store.compute([first]) == 1
     assert store.compute([first, second, copy]) == 1
     assert FeatureStore(tmp_path / "cache", 64).compute([first, second, copy]) == 0
+    assert len(FeatureStore(tmp_path / "other", 64).missing([first, copy, first, second])) == 2
 
 
 def test_changed_content_or_input_size_is_computed_anew(tmp_path: Path) -> None:
