@@ -28,7 +28,7 @@ from .journal import Event, read_events
 from .run_folder import RunFolder
 from .summary import Summary
 
-__all__ = ["Export", "champion", "export"]
+__all__ = ["Export", "curation_of", "export"]
 
 
 class Export(BaseModel):
@@ -66,7 +66,7 @@ def export(folder: RunFolder, summary: Summary, data: DataSets, out: Path) -> Ex
             f"{folder.path}: the pool is not the one of this run: images or labels have changed since"
         )
     recommended = summary.test.best
-    best = champion(events, read_scores(folder.scores), recommended.round) if recommended else None
+    best = curation_of(events, read_scores(folder.scores), recommended.round) if recommended else None
     steps = best.steps if best else ()
     curation = compose(pool, steps, budget=summary.budget, seed=seed, reference=data.reference)
     number, arm = (best.round, "curated") if best else (0, "control")
@@ -116,7 +116,7 @@ def _numbered(images: Sequence[Image]) -> tuple[Image, ...]:
     )
 
 
-def champion(events: Sequence[Event], tables: dict[str, ScoreTable], number: int) -> Champion:
+def curation_of(events: Sequence[Event], tables: dict[str, ScoreTable], number: int) -> Champion:
     """Return the curation of round `number` from a run's journal and its scores.
 
     RunError: the journal says nothing of such a curation.

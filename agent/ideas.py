@@ -23,6 +23,8 @@ from metricsmith.evaluation.planted import Mistake
 from metricsmith.prompts.shelf import NEW, SHELF
 from metricsmith.sandbox.interface import Level, Suspicious
 
+from .replies import problems
+
 __all__ = ["Idea", "Ideas", "Insights", "Reflection"]
 
 FAMILIES = (*(family.name for family in SHELF), NEW)
@@ -122,10 +124,8 @@ class Ideas(BaseModel):
                 fit.append(Idea.model_validate(one))
             except ValidationError as error:
                 name = one.get("name") if isinstance(one, dict) else None
-                first = error.errors(include_url=False)[0]
-                place = ".".join(map(str, first["loc"]))
-                reason = f"{place}: {first['msg']}" if place else first["msg"]
-                unfit.append((name[:60] if isinstance(name, str) else f"idea {number}", reason))
+                named = name[:60] if isinstance(name, str) else f"idea {number}"
+                unfit.append((named, problems(error)[0]))
         return {"ideas": fit, "unfit": unfit} if fit else data
 
     @field_validator("ideas")

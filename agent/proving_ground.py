@@ -15,8 +15,7 @@ from metricsmith.evaluation.dataset import Dataset
 from metricsmith.evaluation.planted import Field, Noticed
 from metricsmith.evaluation.progress import Progress, silent
 from metricsmith.evaluation.promises import blind, weak
-from metricsmith.evaluation.samples import sample_runs, samples
-from metricsmith.sandbox import Check, Failure, Limits, Predictions, Sample, check
+from metricsmith.sandbox import Check, Failure, Limits, Predictions, check
 
 from .ideas import Idea
 from .journal import Journal
@@ -49,24 +48,19 @@ class ProvingGround:
     seed: int
     progress: Progress = silent
 
-    @cached_property
+    @property
     def images(self) -> Dataset:
-        """The images that metrics are tried on: runs of frames, since a metric may look at whole videos."""
-        return self.pool.subset(sample_runs(self.pool, seed=self.seed))
-
-    @cached_property
-    def samples(self) -> list[Sample]:
-        """The same as a metric sees them, in the same order."""
-        return list(samples(self.pool, self.predictions(), [image.id for image in self.images.images]))
+        """The images that metrics are tried on."""
+        return self.field.images
 
     @cached_property
     def field(self) -> Field:
-        """The images in which mistakes are planted."""
+        """The images, and the same with mistakes planted in them."""
         return Field.of(self.pool, self.predictions(), self.seed)
 
     def check(self, source: str) -> Check:
         """Validate a metric on the fixtures and on the images."""
-        return check(source, self.samples, limits=self.limits)
+        return check(source, self.field.samples, limits=self.limits)
 
     def prove(self, number: int, attempt: int, idea: Idea, source: str) -> Proof:
         """Validate a metric, then plant mistakes in the images to see what it notices of them.

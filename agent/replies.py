@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from metricsmith.sandbox.errors import ModelError
 
-__all__ = ["ReplyError", "ReplyKind", "extract_code", "extract_json"]
+__all__ = ["ReplyError", "ReplyKind", "extract_code", "extract_json", "problems"]
 
 ReplyKind = Literal[
     "bad-json",
@@ -109,11 +109,10 @@ def extract_json(text: str, model: type[_ModelT], *, finish_reason: str = "stop"
     except json.JSONDecodeError as error:
         reason = f"{error.msg} at line {error.lineno}, column {error.colno}"
     except ValidationError as error:
-        problems = _problems(error)
         raise ReplyError(
             "wrong-fields",
             "The JSON object does not fit what was asked for: correct it and send all of it again.",
-            problems,
+            problems(error),
         ) from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
         reason = str(error).partition(";")[0]
@@ -195,8 +194,8 @@ def _is_module(text: str) -> bool:
     return any(isinstance(node, ast.ClassDef) for node in tree.body)
 
 
-def _problems(error: ValidationError) -> tuple[str, ...]:
-    """One line for each field that does not fit: its JSON path and what is expected there."""
+def problems(error: ValidationError) -> tuple[str, ...]:
+    """Return one line for each field that does not fit: its JSON path and what is expected there."""
     lines = []
     for problem in error.errors(include_url=False, include_input=False):
         steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in problem["loc"])

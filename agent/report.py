@@ -92,7 +92,6 @@ def write_report(
         },
         stats=stats_of([folder]),
         mended=_mended(lab),
-        fresh=summary.test.seeds - summary.seeds,
         trials=sum(1 for _ in lab.journal.events("trial")),
         unshown=_unshown(summary),
         by_a_person=sum(event["by"] == "person" for event in lab.journal.events("approval")),

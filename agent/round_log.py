@@ -66,7 +66,7 @@ def round_table(outcomes: Sequence[Outcome], control: Numbers, seeds: int) -> Ta
 
 def confirmation_table(summary: Summary) -> Table:
     """Return the table of the best curations, tried again with fresh seeds; it fits into 80 columns."""
-    fresh = summary.test.seeds - summary.seeds
+    fresh = summary.fresh_seeds
     table = Table(
         box=box.SIMPLE_HEAD, padding=0, title=f"Confirmation (val, mAP; {fresh} seeds that no round has seen)"
     )

@@ -109,6 +109,11 @@ class Summary(_Frozen):
     stopped: str = ""
     """Why fewer rounds were played than asked for; empty where all were."""
 
+    @property
+    def fresh_seeds(self) -> int:
+        """How many seeds test was looked at with that no round had seen."""
+        return self.test.seeds - self.seeds
+
 
 def conclude(
     lab: Lab,

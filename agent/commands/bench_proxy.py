@@ -83,21 +83,24 @@ def _proxy(
                 ProxyDetector(Path(folder)).prepare([*pool.images, *val.images], display.progress)
                 return time.perf_counter() - start
 
-        def train(name: str, recipe: proxy_bench.Recipe, own: int = seed) -> Any:
+        def train(name: str, recipe: proxy_bench.Recipe, training_seed: int = seed) -> Any:
             def progress(step: str, done: int, total: int) -> None:
                 display.progress(f"{name}, {recipe}: {step}", done, total)
 
             images = proxy_bench.training_set(pool, reference, recipe, seed)
-            trial, _ = run_trial(detectors[name], images, val.images, pool.class_names, own, progress)
+            trial, _ = run_trial(
+                detectors[name], images, val.images, pool.class_names, training_seed, progress
+            )
             return trial.model_dump()
 
         recipe_of = {"proxy": repr(ProxySettings()), detector: detector}
         recipes = list(proxy_bench.training_sets())
         spent = record.once(features, "features", *key)
 
-        def once(name: str, recipe: proxy_bench.Recipe, own: int = seed) -> Trial:
-            own_key = (recipe_of[name], str(weights), str(recipe), *key, *([own] if own != seed else []))
-            return Trial.model_validate(record.once(partial(train, name, recipe, own), *own_key))
+        def once(name: str, recipe: proxy_bench.Recipe, training_seed: int = seed) -> Trial:
+            further = () if training_seed == seed else (training_seed,)  # what older records have is found
+            own_key = (recipe_of[name], str(weights), str(recipe), *key, *further)
+            return Trial.model_validate(record.once(partial(train, name, recipe, training_seed), *own_key))
 
         full = [once(detector, recipe) for recipe in recipes]
         proxy = [[once("proxy", recipe, seed + n) for n in range(seeds)] for recipe in recipes]

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from metricsmith.evaluation.planted import Field, Noticed
-from metricsmith.evaluation.samples import sample_runs, samples
+from metricsmith.evaluation.samples import samples
 from metricsmith.evaluation.scores import ScoreTable, write_scores
 from metricsmith.evaluation.split_folders import Source, open_pool
 from metricsmith.sandbox import Failure, Limits, check, score
@@ -63,10 +63,10 @@ def _check(
             dataset = open_pool(
                 Source(data, images=images, format=format, skip_bad=skip_bad), progress=display.progress
             )
-            probe = list(samples(dataset, ids=sample_runs(dataset)))
-            result = check(source, probe, policy=policy, limits=limits)
+            field = Field.of(dataset)
+            result = check(source, field.samples, policy=policy, limits=limits)
             if result.accepted:
-                found = Field.of(dataset).noticed_by(source, result.name, limits, display.progress)
+                found = field.noticed_by(source, result.name, limits, display.progress)
                 if isinstance(found, Failure):
                     result = replace(result, accepted=False, stage="planted", failure=found)
                 else:

@@ -8,6 +8,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -16,7 +17,7 @@ import pytest
 from rich.console import Console
 from scripted import GOOD, WRONG_AXIS, Scripted, block
 
-from metricsmith.agent import between_rounds, contest, runs
+from metricsmith.agent import between_rounds, confirmation, contest, runs
 from metricsmith.agent.accepted import MetricCard, read_metric
 from metricsmith.agent.allowance import Allowance
 from metricsmith.agent.approval import Decision
@@ -33,6 +34,7 @@ from metricsmith.evaluation.detectors import Detector, KeepingDetector, ProxyDet
 from metricsmith.evaluation.draws import control_draw
 from metricsmith.evaluation.readers import read_dataset
 from metricsmith.evaluation.scores import ScoreTable
+from metricsmith.evaluation.trials import Trial, gain
 from metricsmith.sandbox.errors import DataError, RunError, StaleTranscriptError
 
 TINY = ProxySettings(image_size=64, window=64, steps=4, batch=4, channels=16)
@@ -1083,16 +1085,37 @@ def test_who_may_enter_the_confirmation() -> None:
     assert not may_enter("inconclusive", filtered, best)
 
 
+@pytest.mark.parametrize(("finalists", "chosen"), [(1, [2]), (2, [4, 2]), (3, [4, 3, 2]), (9, [4, 3, 1, 2])])
 def test_the_best_is_confirmed_however_many_others_have_higher_means(
-    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console: Console
+    finalists: int, chosen: list[int]
 ) -> None:
-    monkeypatch.setattr(contest, "judge", lambda *_: "kept")
-    monkeypatch.setattr(contest, "_is_better", lambda _: True)
-    monkeypatch.setattr("metricsmith.agent.confirmation.judge", lambda *_: "kept")
-    confirmed = settings.model_copy(update={"rounds": 2, "confirm": 1, "finalists": 1})
-    folder = begin(tmp_path / "run", confirmed, Scripted(REPLIES[:8]), monkeypatch, console)
-    summary = json.loads(folder.summary.read_text())
-    assert [row["round"] for row in summary["confirmation"]] == [2], "the best, whatever round 1 had"
+    means = {1: 0.3, 2: 0.2, 3: 0.4, 4: 0.5}
+
+    def curated(number: int, *_: object) -> list[SimpleNamespace]:
+        return [SimpleNamespace(map=means[number])]
+
+    lab: Any = SimpleNamespace(curated=curated, seeds=range(1), settings=SimpleNamespace(finalists=finalists))
+    entrants = [Champion(number, ()) for number in means]
+    found = confirmation._chosen(lab, entrants[1], entrants)
+    assert [entrant.round for entrant in found] == chosen
+
+
+@pytest.mark.parametrize(
+    ("differences", "better"),
+    [
+        ([0.1, 0.1, -0.1], True),
+        ([0.3, -0.1, -0.1], False),  # better in the mean alone
+        ([0.1, 0.1, -0.3], False),  # better in most seeds alone
+        ([0.3, -0.1], False),  # in half of the seeds
+    ],
+)
+def test_the_best_is_beaten_in_the_mean_and_in_most_seeds(differences: list[float], better: bool) -> None:
+    zeros = dict.fromkeys(Trial.model_fields, 0) | {"corrected": {}, "by_class": {}}
+    pairs = [
+        (Trial(**zeros | {"seed": seed, "map": 0.5 + change}), Trial(**zeros | {"seed": seed, "map": 0.5}))
+        for seed, change in enumerate(differences)
+    ]
+    assert contest._is_better(gain(*zip(*pairs, strict=True))) == better
 
 
 def test_what_fresh_seeds_do_not_confirm_is_not_recommended(
