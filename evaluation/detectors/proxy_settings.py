@@ -15,9 +15,9 @@ class ProxySettings:
     """The long side of every image as the backbone sees it, in pixels; a multiple of 32."""
     window: int = 160
     """The side of the square windows trained on, in the same pixels; a multiple of 32."""
-    steps: int = 60
+    steps: int = 100
     """Optimiser steps."""
-    batch: int = 12
+    batch: int = 8
     """Windows a step."""
     channels: int = 64
     """Channels of pyramid and head; a multiple of 4."""
