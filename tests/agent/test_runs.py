@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import math
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -575,30 +576,46 @@ class KilledError(BaseException):
     """Stands for kill -9 between two writes."""
 
 
-def test_a_run_killed_at_any_event_ends_as_the_undisturbed_one(
-    finished: RunFolder, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console: Console
-) -> None:
-    events = read_events(finished.journal)
-    lives = {"left": 0}
+class Lives:
+    """How many more events a run may write into its journal before it is killed."""
+
+    left = math.inf
+
+
+@pytest.fixture
+def lives(monkeypatch: pytest.MonkeyPatch) -> Lives:
+    lives = Lives()
     record = Journal.record
 
     def mortal(self: Journal, kind: str, **facts: Any) -> Any:
         known = self._position < len(self._events)
-        if not known and lives["left"] == 0:
+        if not known and lives.left == 0:
             raise KilledError
-        lives["left"] -= not known
+        lives.left -= not known
         return record(self, kind, **facts)
 
-    model = Model()
     monkeypatch.setattr(Journal, "record", mortal)
+    return lives
+
+
+def test_a_run_killed_at_any_event_ends_as_the_undisturbed_one(
+    finished: RunFolder,
+    settings: Settings,
+    lives: Lives,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    console: Console,
+) -> None:
+    events = read_events(finished.journal)
+    model = Model()
     monkeypatch.setattr(runs, "open_model", lambda *_, **__: model)
     folder = RunFolder(tmp_path / "squares")
-    lives["left"] = 1
+    lives.left = 1
     with pytest.raises(KilledError):
         runs.begin(folder, settings, ModelSettings("manual"), console)
     for count in range(1, len(events)):
         assert len(read_events(folder.journal)) == count
-        lives["left"] = 1
+        lives.left = 1
         if count < len(events) - 1:
             with pytest.raises(KilledError):
                 runs.resume(folder, console)
@@ -1069,6 +1086,38 @@ def test_fresh_seeds_confirm_what_test_looks_at(
     again = RunFolder(tmp_path / "again")
     runs.replay(folder, again, live_trials=False, data={}, console=console)
     assert not first_difference(events, read_events(again.journal))
+
+
+def test_a_run_killed_in_its_confirmation_ends_as_the_undisturbed_one(
+    settings: Settings, lives: Lives, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console: Console
+) -> None:
+    monkeypatch.setattr(contest, "judge", lambda *_: "kept")
+    monkeypatch.setattr("metricsmith.agent.confirmation.judge", lambda *_: "kept")
+    confirmed = settings.model_copy(update={"rounds": 2, "confirm": 2, "finalists": 2})
+    for folder in ("undisturbed", "killed"):
+        (tmp_path / folder).mkdir()
+    undisturbed = begin(
+        tmp_path / "undisturbed" / "run", confirmed, Scripted(REPLIES[:8]), monkeypatch, console
+    )
+    events = read_events(undisturbed.journal)
+    kinds = [event["event"] for event in events]
+    first = next(n for n, event in enumerate(events) if event.get("seed") == 2)  # the first fresh seed
+    last = kinds.index("confirmed")
+    assert [event["event"] for event in events[first:last]] == ["trial"] * 8
+    lives.left = first
+    with pytest.raises(KilledError):
+        begin(tmp_path / "killed" / "run", confirmed, Scripted(REPLIES[:8]), monkeypatch, console)
+    killed = RunFolder(tmp_path / "killed" / "run")
+    monkeypatch.setattr(runs, "open_model", lambda *_, **__: Scripted([]))
+    for count in range(first, last + 1):
+        assert len(read_events(killed.journal)) == count
+        lives.left = 1
+        with pytest.raises(KilledError):
+            runs.resume(killed, console)
+    lives.left = math.inf
+    runs.resume(killed, console)
+    assert first_difference(events, read_events(killed.journal)) == ""
+    assert killed.summary.read_bytes() == undisturbed.summary.read_bytes()
 
 
 def test_who_may_enter_the_confirmation() -> None:
