@@ -17,11 +17,12 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
+from pathlib import Path
 
 from .errors import SandboxError
 from .zygote_protocol import READY, REPLY, REQUEST, SCIPY, STATUS, UNJAILED
 
-__all__ = ["Child", "Zygote", "zygote"]
+__all__ = ["Child", "Zygote", "queued_seconds", "zygote"]
 
 # One thread each: many children run side by side, and sums must not depend on the number of cores.
 _ENVIRONMENT = {
@@ -159,6 +160,17 @@ def _close() -> None:
         _current.close()
 
 
+def queued_seconds(process: int | str = "thread-self") -> float:
+    """Time that a process, by default this thread, was ready to run but had no core; 0 where nobody tells.
+
+    It is the run delay of its main thread, as Linux tells it (Documentation/scheduler/sched-stats).
+    """
+    try:
+        return int(Path(f"/proc/{process}/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0
+
+
 class Child:
     """A running child process, until `end`.
 
@@ -184,7 +196,7 @@ class Child:
             ours.callback(os.close, self._pidfd)
             self._ours = ours.pop_all()
         self._status: int | None = None
-        self._cpu = 0.0
+        self._cpu = self._queued = 0.0
 
     def send(self, packet: bytes, fds: Sequence[int] = ()) -> None:
         """Give it a command. Says nothing if it is dead: `died` tells."""
@@ -202,6 +214,11 @@ class Child:
             # clock_getcpuclockid(3) of another process, as glibc computes it
             self._cpu = time.clock_gettime((~self._pid << 3) | _CPUCLOCK_SCHED)
         return self._cpu
+
+    def queued_seconds(self) -> float:
+        """Time that it was ready to run but had no core; of a dead one, what was told last."""
+        self._queued = max(self._queued, queued_seconds(self._pid))
+        return self._queued
 
     @property
     def is_dead(self) -> bool:

@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from metricsmith.sandbox import Check, Limits, Sample, check
-from metricsmith.sandbox.launch import zygote
+from metricsmith.sandbox.launch import Child, queued_seconds, zygote
 
 HEADER = """\
 import cv2, ctypes, os, sys, threading, time
@@ -428,6 +431,38 @@ def test_slow_measure_is_judged_by_cpu_time_on_average() -> None:
         "Failed in stage fixtures: too-slow.\n"
         "measure took more than 2 ms of CPU time for an image of 640×480, on average\n"
     )
+
+
+def test_metric_that_waits_is_too_slow_but_not_one_that_a_busy_machine_keeps_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("metricsmith.sandbox.limits._WALL_PER_CPU", 0.0)
+    source = metric("time.sleep(0.2)\nreturn sample.image.mean()")
+    limits = Limits(seconds_per_call=1, jailed=False)
+    assert "too-slow.\nmeasure waits instead of computing\n" in failure(source, limits)
+    monkeypatch.setattr(Child, "queued_seconds", lambda _: time.monotonic())
+    assert check(source, SCENES, policy=False, limits=limits).failure is None
+
+
+def test_time_without_a_core_is_told_and_sleep_is_not() -> None:
+    core = min(os.sched_getaffinity(0))
+    start = f"import os, time; os.sched_setaffinity(0, [{core}]); print(flush=True)\n"
+    spin, rest = "while True: pass", "time.sleep(1000)"
+    with ExitStack() as stack:
+        found = []
+        for body in (spin, spin, spin, rest):
+            child = subprocess.Popen([sys.executable, "-c", start + body], stdout=subprocess.PIPE)
+            stack.enter_context(child)
+            stack.callback(child.kill)
+            assert child.stdout is not None
+            child.stdout.readline()
+            found.append(child.pid)
+        time.sleep(0.2)  # the last one falls asleep
+        before = [queued_seconds(pid) for pid in found]
+        time.sleep(1.5)
+        *spinning, asleep = (queued_seconds(pid) - old for pid, old in zip(found, before, strict=True))
+    assert sum(spinning) > 1.0
+    assert asleep < 0.1
 
 
 def test_process_that_ends_uncleanly_spoils_its_scores() -> None:
