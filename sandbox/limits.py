@@ -35,7 +35,10 @@ class Limits:
         return _GRACE + _SLACK * self.cpu_seconds_per_image * pixels / _PIXELS
 
     def wall_allowed(self, pixels: int) -> float:
-        """Seconds after which they are too slow even if the CPU idled: a metric that sleeps."""
+        """Seconds after which they are too slow even if the CPU idled: a metric that sleeps.
+
+        Time for which a busy machine gave it no core does not count.
+        """
         return self.seconds_per_call + _WALL_PER_CPU * self.cpu_allowed(pixels)
 
     def rank_seconds(self, images: int) -> float:
