@@ -79,7 +79,7 @@ class Worker:
         self._pixels = 0
         self._wall = 0.0
         if self._child is not None:
-            self._cpu_before, self._queued_before = self._child.cpu_seconds(), self._queued()
+            self._start_clocks()
             self._child.send(COMMAND.pack(Command.BEGIN, 0, 0))
 
     @property
@@ -206,7 +206,7 @@ class Worker:
                 self._expect("loading", self._limits.seconds_per_call)
             case "loading", Kind.LOADED:
                 self._take_about(frame)
-                self._cpu_before, self._queued_before = self._child.cpu_seconds(), self._queued()
+                self._start_clocks()
                 self._expect(None)
             case "measuring", Kind.MEASURED:
                 self._take_measured(frame)
@@ -241,6 +241,11 @@ class Worker:
         if late > 0 and late > self._queued() - self._queued_before:
             raise _FailedError("too-slow", "measure waits instead of computing", everywhere=True)
         self._expect("measuring" if self._queue else None, self._limits.seconds_per_call)
+
+    def _start_clocks(self) -> None:
+        """From here on CPU time, and time without a core, are those of `measure`."""
+        assert self._child is not None
+        self._cpu_before, self._queued_before = self._child.cpu_seconds(), self._queued()
 
     def _queued(self) -> float:
         """Time for which a busy machine kept the child, or us who should hear it, from running."""
